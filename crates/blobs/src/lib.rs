@@ -1,0 +1,1 @@
+//! Bytes by digest: verified writes, ranged reads, parts, eviction support; the file system.

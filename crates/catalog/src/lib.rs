@@ -1,0 +1,1 @@
+//! What exists: contents, tags, reach, revisions, pins; SQLite.

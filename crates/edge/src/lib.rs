@@ -1,0 +1,1 @@
+//! The wire: listeners, TLS reload, /v2, /api/v1, health; errors to responses.

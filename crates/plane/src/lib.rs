@@ -1,0 +1,1 @@
+//! The request pipeline; remote repositories; shared fills; freshness; eviction.

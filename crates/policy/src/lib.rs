@@ -1,0 +1,1 @@
+//! May they: principals, intents, permits and denials. Pure.

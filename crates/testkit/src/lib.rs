@@ -1,0 +1,1 @@
+//! For tests: a registry that misbehaves on request, a test CA, builders.

@@ -1,0 +1,1 @@
+//! Remote registries: token dance, limits, retries, health, resumable reads.

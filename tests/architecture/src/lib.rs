@@ -1,0 +1,1 @@
+//! Only tests live here: the rules of the house, checked against the tree.
