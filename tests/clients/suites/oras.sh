@@ -1,0 +1,25 @@
+# oras: an artifact that is no image, its referrer, and copies by digest.
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+name="$PLANE/registry.example.test"
+out="$WORK/oras"
+expect="$WORK/expect"
+oras="$tools/bin/oras"
+artifact="sha256:$(sha256_of "$expect/model.json")"
+
+check 'pull of an artifact by tag' "$oras" pull --plain-http --output "$out/by-tag" "$name/ml/model:v1"
+same_file 'has the file of the upstream' "$WORK/artifact/model.bin" "$out/by-tag/model.bin"
+same_file 'and the other one' "$WORK/artifact/thing.json" "$out/by-tag/thing.json"
+check 'pull by digest' "$oras" pull --plain-http --output "$out/by-digest" "$name/ml/model@$artifact"
+same_file 'has the same file' "$WORK/artifact/model.bin" "$out/by-digest/model.bin"
+"$oras" manifest fetch --plain-http "$name/ml/model:v1" >"$out/manifest" 2>&1 || true
+same_file 'manifest fetch gives the bytes of the upstream' "$expect/model.json" "$out/manifest"
+check 'resolve' "$oras" resolve --plain-http "$name/ml/model:v1"
+same 'gives its digest' "$artifact" "$OUT"
+check 'discover of the referrers' "$oras" discover --plain-http --format json "$name/ml/model:v1"
+same 'finds the one the upstream has' application/vnd.example.note "$(jq -r '(.referrers // .manifests)[].artifactType' <<<"$OUT" 2>&1)"
+check 'copy of a multi-architecture image by digest' "$oras" copy --from-plain-http --to-oci-layout "$name/lib/busybox@$MULTI" "$out/layout:x"
+verified_blobs 'has the blobs of every architecture' "$out/layout/blobs/sha256" "$expect/multi.blobs"
+check 'tags' "$oras" repo tags --plain-http "$name/lib/debian"
+same 'lists the tags' bookworm "$OUT"
+refused 'pull of an absent tag' "$oras" pull --plain-http --output "$out/absent" "$name/ml/model:absent"
