@@ -52,7 +52,8 @@ impl Bandwidth {
         let mut free_at = self.free_at.lock();
         let earliest = now.checked_sub(BURST).unwrap_or(now);
         let start = free_at.map_or(now, |at| at.max(earliest));
-        let end = start + Duration::from_nanos((bytes as u128 * 1_000_000_000 / rate as u128) as u64);
+        let end =
+            start + Duration::from_nanos((bytes as u128 * 1_000_000_000 / rate as u128) as u64);
         *free_at = Some(end);
         end
     }

@@ -60,16 +60,12 @@ impl Synthetic {
     /// At most `max` bytes from `offset`, ending with the page at the latest; empty past the end.
     pub fn piece(&self, offset: u64, max: u64) -> Piece {
         let within = offset % PAGE_BYTES;
-        let length = max
-            .min(PAGE_BYTES - within)
-            .min(self.size_bytes.saturating_sub(offset));
+        let length = max.min(PAGE_BYTES - within).min(self.size_bytes.saturating_sub(offset));
         let (head, window) = self.page(offset / PAGE_BYTES);
         let end = within + length;
         let head_part = slice(within.min(HEAD_BYTES), end.min(HEAD_BYTES));
-        let tail_part = slice(
-            within.max(HEAD_BYTES) - HEAD_BYTES,
-            end.max(HEAD_BYTES) - HEAD_BYTES,
-        );
+        let tail_part =
+            slice(within.max(HEAD_BYTES) - HEAD_BYTES, end.max(HEAD_BYTES) - HEAD_BYTES);
         let head = match head_part.is_empty() {
             true => Bytes::new(),
             false => Bytes::copy_from_slice(&head[head_part]),
@@ -148,7 +144,8 @@ mod tests {
         let blob = Synthetic::new(PAGE_BYTES * 2 + 777, 5);
         let whole = blob.to_bytes();
         assert_eq!(whole.len() as u64, blob.size_bytes());
-        for start in [0, 1, 15, 16, 17, PAGE_BYTES - 1, PAGE_BYTES, PAGE_BYTES + 3, PAGE_BYTES * 2] {
+        for start in [0, 1, 15, 16, 17, PAGE_BYTES - 1, PAGE_BYTES, PAGE_BYTES + 3, PAGE_BYTES * 2]
+        {
             for max in [1, 10, 16, 40, PAGE_BYTES] {
                 let piece = blob.piece(start, max);
                 let got = [piece.head.as_ref(), piece.tail.as_ref()].concat();

@@ -215,7 +215,9 @@ pub(crate) fn window(range: Option<&str>, size: u64) -> Window {
         (Ok(first), Err(_)) if last.is_empty() => Window::Part(first, size - first),
         (Err(_), Ok(0)) if first.is_empty() => Window::Unsatisfiable,
         (Err(_), Ok(_)) if first.is_empty() && size == 0 => Window::Unsatisfiable,
-        (Err(_), Ok(last)) if first.is_empty() => Window::Part(size - last.min(size), last.min(size)),
+        (Err(_), Ok(last)) if first.is_empty() => {
+            Window::Part(size - last.min(size), last.min(size))
+        }
         _ => Window::Whole,
     }
 }
