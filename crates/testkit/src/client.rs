@@ -312,7 +312,10 @@ fn not_http(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not an HTTP answer: {start:?}"))
 }
 
-fn parse_head(head: &str) -> Option<(u16, String, Vec<(String, String)>)> {
+/// Status, reason phrase and headers.
+type Head = (u16, String, Vec<(String, String)>);
+
+fn parse_head(head: &str) -> Option<Head> {
     let mut lines = head.trim_end_matches("\r\n").split("\r\n");
     let status_line = lines.next()?.strip_prefix("HTTP/1.")?;
     let mut parts = status_line.splitn(3, ' ').skip(1);

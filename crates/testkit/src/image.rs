@@ -67,9 +67,11 @@ impl ImageSpec {
             true => (DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER),
             false => (OCI_MANIFEST, OCI_CONFIG, OCI_LAYER),
         };
-        let (mut layers, mut contents) = (Vec::new(), Vec::new());
+        let (mut layers, mut contents, mut layer_seeds) = (Vec::new(), Vec::new(), Vec::new());
         for (index, &size) in self.layer_sizes.iter().enumerate() {
-            let layer = Synthetic::new(size, seed.wrapping_mul(1000).wrapping_add(index as u64));
+            let layer_seed = seed.wrapping_mul(1000).wrapping_add(index as u64);
+            let layer = Synthetic::new(size, layer_seed);
+            layer_seeds.push(layer_seed);
             let blob = Blob::new(layer.digest(), size, layer_type);
             contents.push((blob.digest.clone(), Content::Synthetic(layer)));
             layers.push(blob);
@@ -94,6 +96,7 @@ impl ImageSpec {
             manifest,
             config,
             layers,
+            layer_seeds,
         };
         (image, contents)
     }
@@ -157,6 +160,8 @@ pub struct Image {
     pub config: Blob,
     /// The layers, lowest first.
     pub layers: Vec<Blob>,
+    /// The seed of each layer's content ([`Synthetic`]); empty for what is not made up.
+    pub layer_seeds: Vec<u64>,
 }
 
 impl Image {

@@ -72,6 +72,7 @@ mod content;
 pub mod control;
 mod digest;
 mod faults;
+pub mod flags;
 mod image;
 mod limits;
 mod log;

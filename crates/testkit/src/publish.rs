@@ -87,6 +87,7 @@ impl FakeRegistry {
             manifest,
             config,
             layers: vec![layer],
+            layer_seeds: Vec::new(),
         }
     }
 
