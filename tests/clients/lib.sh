@@ -149,12 +149,14 @@ start_registry() {
   daemon "$name" env OTEL_TRACES_EXPORTER=none "$program" serve "$config"
 }
 
-# start_plane: runs the plane on $PLANE with the resources of this run; sets PLANE_PID.
+# start_plane: runs the plane on $PLANE with the resources of this run. Its pid is in $WORK/plane.pid and, once it has
+# ended, its exit status in $WORK/plane.exit: a shell around it waits, because suites are not its parent.
 start_plane() {
-  daemon plane "$LOCKGATE_BIN" serve --listen "$PLANE" --data-dir "$WORK/data" --resources "$WORK/resources"
-  PLANE_PID=$DAEMON_PID
-  printf '%s\n' "$PLANE_PID" >"$WORK/plane.pid"
+  daemon plane bash -c '"${@:2}" & echo "$!" >"$1/plane.pid"; wait "$!"; echo "$?" >"$1/plane.exit"' plane "$WORK" \
+    "$LOCKGATE_BIN" serve --listen "$PLANE" --data-dir "$WORK/data" --resources "$WORK/resources"
   wait_for "plane on $PLANE" 30 answers "http://$PLANE/readyz" || { tail -n 20 "$WORK/log/plane.log" >&2; return 1; }
+  PLANE_PID=$(cat "$WORK/plane.pid")
+  printf '%s %s\n' "$PLANE_PID" "$(started_at "$PLANE_PID")" >>"$WORK/pids"
 }
 
 # unmount_all: whatever an engine left mounted below the work directory.

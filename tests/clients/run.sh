@@ -76,7 +76,8 @@ mkdir -p "$WORK/log" "$WORK/home"
 RESULTS="$WORK/results"
 : >"$RESULTS"
 # Clients read and write settings below HOME: they must find none of the user's and leave none.
-export HOME="$WORK/home" XDG_RUNTIME_DIR="$WORK/home" DOCKER_CONFIG="$WORK/home/docker"
+export HOME="$WORK/home" XDG_RUNTIME_DIR="$WORK/home"
+unset DOCKER_CONFIG DOCKER_HOST REGISTRY_AUTH_FILE CONTAINERS_REGISTRIES_CONF CONTAINERS_STORAGE_CONF
 LOCKGATE_TOOLS=$tools
 PLANE="127.0.0.1:$(free_port)"
 FIRST="127.0.0.1:$(free_port)"
@@ -89,6 +90,8 @@ wait_for 'first upstream' 20 answers "http://$FIRST/v2/"
 wait_for 'second upstream' 20 answers "http://$SECOND/v2/"
 make_images
 make_artifacts
+# From here on all there is to reach is on the loopback interface.
+unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
 expect_from_upstream
 write_resources
 MARK_FIRST=$(wc -l <"$WORK/log/first.log")
@@ -105,7 +108,7 @@ for SUITE in "${suites[@]}"; do
   # A process of its own: `set -e` holds inside, and a suite that breaks off is a failure of that suite only.
   timeout -k 20 "$SUITE_SECONDS" bash -euo pipefail "$here/suites/$SUITE.sh" || fail 'the suite ran to its end' "exit $?"
   [[ $(wc -l <"$RESULTS") -gt $before ]] || fail 'the suite checked something'
-  kill -0 "$(cat "$WORK/plane.pid")" 2>/dev/null || [[ $SUITE == stopped ]] || fail 'the plane still runs' "$(tail -n 20 "$WORK/log/plane.log")"
+  kill -0 "$PLANE_PID" 2>/dev/null || [[ $SUITE == stopped ]] || fail 'the plane still runs' "$(tail -n 20 "$WORK/log/plane.log")"
 done
 
 passed=$(grep -c '^ok ' "$RESULTS" || true)

@@ -18,7 +18,7 @@ holds() {
   timeout 60 "${CTR[@]}" images unmount --rm "$out/mount" >/dev/null 2>&1 || umount -l "$out/mount" 2>/dev/null || true
 }
 # digest_of NAMESPACE REFERENCE: what the store of containerd has under the name.
-digest_of() { "${CTR[@]}" --namespace "$1" images ls "name==$2" 2>&1 | awk 'NR == 2 { print $3 }'; }
+digest_of() { "${CTR[@]}" --namespace "$1" images ls "name==$2" 2>&1 | awk -v name="$2" '$1 == name { print $3 }'; }
 # stored NAMESPACE: digests of all content, which containerd hashes itself while it writes.
 stored() { "${CTR[@]}" --namespace "$1" content ls --quiet 2>&1 | sed 's/sha256://' | LC_ALL=C sort; }
 

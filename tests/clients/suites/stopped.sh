@@ -22,16 +22,17 @@ make_certificate
 printf '127.0.0.1 localhost\n%s registry.example.test\n' "$REAL" >"$out/hosts"
 start_registry real "$tools/bin/distribution" "$REAL:443" "$WORK/first" "$out/cert.pem" "$out/key.pem"
 start_registry real-plain "$tools/bin/distribution" "$REAL:80" "$WORK/first"
-wait_for 'real registry' 20 "${alone[@]}" curl -fsS -m 2 -o /dev/null https://registry.example.test/v2/
+wait_for 'real registry' 20 "${alone[@]}" curl -fsS -m 2 --cacert "$out/cert.pem" -o /dev/null https://registry.example.test/v2/
 certs_for "$out/certs.d" registry.example.test
 mkdir -p "$out/no-certs"
 "$LOCKGATE_BIN" client-config podman --registry registry.example.test --plane "http://$PLANE" >"$out/registries.conf"
 printf 'unqualified-search-registries = []\n' >"$out/no-registries.conf"
 printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$out/policy.json"
 
-stop "$(cat "$WORK/plane.pid")"
-if answers "http://$PLANE/v2/"; then fail 'the plane is stopped'; else ok 'the plane is stopped'; fi
-same 'it ended by itself, in order' yes "$(kill -0 "$(cat "$WORK/plane.pid")" 2>/dev/null || echo yes)"
+stop "$PLANE_PID"
+if answers "http://$PLANE/v2/" 2>/dev/null; then fail 'the plane is stopped'; else ok 'the plane is stopped'; fi
+wait_for 'exit status' 5 test -s "$WORK/plane.exit" || true
+same 'on SIGTERM it ended by itself, with status' 0 "$(cat "$WORK/plane.exit" 2>&1)"
 
 # trap_is_open TEXT COMMAND...: without our file the client does reach the real registry.
 trap_is_open() {
@@ -45,6 +46,7 @@ stays_away() {
   local before
   before=$(real_requests)
   refused "$1" "${@:2}"
+  contains "$1: it tried the plane" "$PLANE" "$OUT"
   same "$1: requests the real registry saw" 0 "$(($(real_requests) - before))"
 }
 
