@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) accepted: AtomicU64,
     pub(crate) open: AtomicUsize,
     tls: Mutex<Option<TlsAcceptor>>,
+    /// The authority whose certificates clients must have.
+    clients: Option<TestCa>,
     control: bool,
 }
 
@@ -183,6 +185,7 @@ impl Builder {
             accepted: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             tls: Mutex::new(tls),
+            clients,
             control: self.control,
         });
         let task = tokio::spawn(accept(listener, shared.clone()));
@@ -281,7 +284,7 @@ impl FakeRegistry {
     pub fn set_identity(&self, identity: &Issued) {
         let mut tls = self.shared.tls.lock();
         assert!(tls.is_some(), "the registry was started without TLS");
-        *tls = Some(acceptor(identity, None));
+        *tls = Some(acceptor(identity, self.shared.clients.as_ref()));
     }
 
     /// The requests so far, oldest first.

@@ -1,4 +1,5 @@
 //! Basic credentials and the token dance, step by step.
+#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 use testkit::client::{Request, Response};

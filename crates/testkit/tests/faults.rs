@@ -1,4 +1,5 @@
 //! Every fault, as the raw client sees it.
+#![allow(clippy::unwrap_used)]
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! The two programs, run as a shell would.
+#![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};

@@ -51,6 +51,9 @@ async fn clients_can_be_asked_for_certificates() {
         let got = Request::get("/v2/").tls(config, "127.0.0.1").send(registry.addr()).await;
         assert_eq!(got.is_ok_and(|got| got.status == 200), welcome);
     }
+    registry.set_identity(&ca.server(&["127.0.0.1"]));
+    let stranger = Request::get("/v2/").tls(ca.client_config(None), "127.0.0.1");
+    assert!(stranger.send(registry.addr()).await.is_err(), "a new certificate changes no rule");
 }
 
 #[tokio::test]
