@@ -13,6 +13,8 @@ readonly CRANE='github.com/google/go-containerregistry/cmd/crane@v0.22.1'
 readonly ORAS='oras.land/oras/cmd/oras@v1.3.6'
 readonly REGCTL='github.com/regclient/regclient/cmd/regctl@v0.11.7'
 readonly DISTRIBUTION='github.com/distribution/distribution/v3/cmd/registry@v3.1.2'
+readonly CONTAINERD2='github.com/containerd/containerd/v2/cmd/containerd@v2.3.7'
+readonly CTR2='github.com/containerd/containerd/v2/cmd/ctr@v2.3.7'
 readonly HELM3='helm.sh/helm/v3/cmd/helm@v3.19.0'
 readonly HELM4='helm.sh/helm/v4/cmd/helm@v4.3.1'
 readonly GRPCIO='grpcio==1.76.0'
@@ -20,6 +22,8 @@ readonly NEWER_DEBIAN='trixie'
 
 readonly PACKAGES=(ca-certificates containerd curl docker-registry docker.io jq mmdebstrap openssl podman runc skopeo umoci)
 
+# Daemons lie where only an administrator's PATH looks.
+export PATH="$PATH:/usr/sbin:/sbin"
 tools="${LOCKGATE_TOOLS:-$HOME/.cache/lockgate/tools}"
 mkdir -p "$tools/bin" "$tools/log"
 
@@ -118,8 +122,10 @@ podman|podman --version
 docker engine|dockerd --version
 docker client|/usr/bin/docker --version
 containerd|/usr/bin/containerd --version
-newer containerd|$tools/containerd17/usr/bin/containerd --version
-newer ctr|$tools/containerd17/usr/bin/ctr --version
+containerd 1.7|$tools/containerd17/usr/bin/containerd --version
+ctr 1.7|$tools/containerd17/usr/bin/ctr --version
+containerd 2|go version -m $tools/bin/containerd2 | awk '\$1 == "mod" { print "containerd", \$3 }' | grep . && $tools/bin/containerd2 --version >/dev/null
+ctr 2|$tools/bin/ctr2 --version
 runc|/usr/sbin/runc --version
 crane|echo crane \$($tools/bin/crane version)
 oras|$tools/bin/oras version
@@ -144,6 +150,8 @@ go_program crane "$CRANE"
 go_program oras "$ORAS"
 go_program regctl "$REGCTL"
 go_program distribution "$DISTRIBUTION"
+go_program containerd2 "$CONTAINERD2"
+go_program ctr2 "$CTR2"
 go_program helm3 "$HELM3"
 go_program helm4 "$HELM4"
 say "tools in $tools:"

@@ -1,6 +1,8 @@
 # Shared by run.sh and the suites: results, daemons, and reading the upstreams' access logs. Sourced, not run.
 # shellcheck shell=bash disable=SC2034
 
+# Daemons lie where only an administrator's PATH looks.
+export PATH="$PATH:/usr/sbin:/sbin"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools="${LOCKGATE_TOOLS:-$HOME/.cache/lockgate/tools}"
 

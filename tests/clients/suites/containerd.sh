@@ -1,4 +1,4 @@
-# containerd, two versions: `ctr` and the call the kubelet makes, with the generated hosts.toml.
+# containerd, three versions: `ctr` and the call the kubelet makes, with the generated hosts.toml.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$here/containerd.sh"
 
@@ -18,9 +18,9 @@ holds() {
   timeout 60 "${CTR[@]}" images unmount --rm "$out/mount" >/dev/null 2>&1 || umount -l "$out/mount" 2>/dev/null || true
 }
 # digest_of NAMESPACE REFERENCE: what the store of containerd has under the name.
-digest_of() { "${CTR[@]}" --namespace "$1" images ls "name==$2" 2>&1 | awk -v name="$2" '$1 == name { print $3 }'; }
+digest_of() { "${CTR[@]}" --namespace "$1" images ls "name==$2" 2>/dev/null | awk -v name="$2" '$1 == name { print $3 }'; }
 # stored NAMESPACE: digests of all content, which containerd hashes itself while it writes.
-stored() { "${CTR[@]}" --namespace "$1" content ls --quiet 2>&1 | sed 's/sha256://' | LC_ALL=C sort; }
+stored() { "${CTR[@]}" --namespace "$1" content ls --quiet 2>/dev/null | sed 's/sha256://' | LC_ALL=C sort; }
 
 by_ctr() {
   local n=$CONTAINERD_NAME pull=("${CTR[@]}" images pull --hosts-dir "$certs") debian=registry.example.test/lib/debian busybox=second.example.test/lib/busybox
@@ -34,8 +34,9 @@ by_ctr() {
   check "$n: ctr pull of another architecture" "${pull[@]}" --platform linux/arm64 "$busybox:1"
   same "$n: has the digest of the index" "$MULTI" "$(digest_of default "$busybox:1")"
   holds "$n: holds the files of that architecture" "$expect/multi-arm64.tree" "$busybox:1" --platform linux/arm64
-  check "$n: ctr pull of all architectures by digest" "${pull[@]}" --all-platforms "$busybox@$MULTI"
+  check "$n: ctr pull of an index by digest" "${pull[@]}" "$busybox@$MULTI"
   holds "$n: holds the files of this architecture" "$expect/multi-amd64.tree" "$busybox@$MULTI"
+  check "$n: ctr pull of all architectures" "${pull[@]}" --all-platforms "$busybox:1"
   same "$n: has the blobs of every architecture" "$(LC_ALL=C sort -u "$expect/debian.blobs" "$expect/multi.blobs")" "$(stored default)"
   refused "$n: ctr pull of an absent tag" "${pull[@]}" "$debian:absent"
   contains "$n: says so" 'not found' "$OUT"
@@ -54,7 +55,7 @@ by_cri() {
   contains "$n: tells the kubelet so" 'code = NOT_FOUND' "$OUT"
 }
 
-for version in old new; do
+for version in "${CONTAINERD_VERSIONS[@]}"; do
   containerd_version "$version"
   start_containerd "$out/$version" "$certs"
   by_ctr

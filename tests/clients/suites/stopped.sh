@@ -50,7 +50,7 @@ stays_away() {
   same "$1: requests the real registry saw" 0 "$(($(real_requests) - before))"
 }
 
-for version in old new; do
+for version in "${CONTAINERD_VERSIONS[@]}"; do
   containerd_version "$version"
   start_containerd "$out/open-$version" "$out/no-certs" "${alone[@]}"
   trap_is_open "$CONTAINERD_NAME, no hosts.toml: CRI pull" "${CRI[@]}" "$image"
