@@ -106,7 +106,10 @@ for SUITE in "${suites[@]}"; do
   before=$(wc -l <"$RESULTS")
   mkdir -p "$WORK/$SUITE"
   # A process of its own: `set -e` holds inside, and a suite that breaks off is a failure of that suite only.
-  timeout -k 20 "$SUITE_SECONDS" bash -euo pipefail "$here/suites/$SUITE.sh" || fail 'the suite ran to its end' "exit $?"
+  # In the background, because only a `wait` is interrupted by a signal to this script.
+  timeout -k 20 "$SUITE_SECONDS" bash -euo pipefail "$here/suites/$SUITE.sh" &
+  printf '%s %s\n' "$!" "$(started_at "$!")" >>"$WORK/pids"
+  wait "$!" || fail 'the suite ran to its end' "exit $?"
   [[ $(wc -l <"$RESULTS") -gt $before ]] || fail 'the suite checked something'
   kill -0 "$PLANE_PID" 2>/dev/null || [[ $SUITE == stopped ]] || fail 'the plane still runs' "$(tail -n 20 "$WORK/log/plane.log")"
 done
