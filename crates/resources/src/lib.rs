@@ -1,1 +1,45 @@
-//! What users write: the documents of lockgate.dev/v1alpha1, read with place and nearest name.
+//! What users write: the documents of `lockgate.dev/v1alpha1`, read with place and nearest name.
+//!
+//! It exists so that a mistake in a file is told by file, line, column, field and the nearest
+//! valid name, all mistakes at once, and so that what is in force has one name: the revision,
+//! a digest of its content (contracts §6). The wire types are plain structures of options, since
+//! each must also become a structural schema of a Kubernetes custom resource; defaults and
+//! domain types belong to those who use them. Settings files are read by the same code.
+
+mod builtin;
+mod document;
+mod formats;
+mod kind;
+mod nearest;
+mod overlay;
+mod parse;
+mod place;
+mod problem;
+mod read;
+mod rules;
+mod schema;
+mod set;
+mod text;
+mod tree;
+pub mod v1alpha1;
+mod validate;
+
+pub use builtin::{WELL_KNOWN_REGISTRIES, builtin};
+pub use document::{Document, Spec};
+pub use kind::{API_VERSION, KNOWN_BUT_UNENFORCED, Kind};
+pub use nearest::nearest;
+pub use overlay::{effective, overlay};
+pub use parse::{
+    WireDuration, WireDurationOrForever, WireSize, format_duration, format_size, parse_duration,
+    parse_size,
+};
+pub use place::Place;
+pub use problem::{Problem, Problems};
+pub use read::{MAX_DOCUMENTS, MAX_FILE_BYTES, read_dir, read_text};
+pub use schema::{json_schema, json_schemas, schema_of};
+pub use set::Set;
+pub use text::{
+    Cidr, Glob, HostName, HttpUrl, NamePrefix, RepositoryPath, ResourceName, TagGlob, UrlPattern,
+};
+pub use tree::{Entry, Node, Value, parse_documents};
+pub use validate::{from_node, from_yaml};

@@ -1,0 +1,192 @@
+//! One document: its head, its spec and what it refers to.
+
+use crate::kind::{self, API_VERSION, KNOWN_BUT_UNENFORCED, Kind, UNENFORCED};
+use crate::nearest::nearest;
+use crate::tree::{Node, Value};
+use crate::v1alpha1::metadata::WRITTEN_BY_SERVER;
+use crate::v1alpha1::{AccessPolicySpec, Metadata, PlaneSpec, RepositorySpec, UpstreamSpec};
+use crate::validate::{convert, validate};
+use crate::{Place, Problem, rules, schema};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// What a document says, by kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    /// Who may do what where.
+    AccessPolicy(AccessPolicySpec),
+    /// Choices for the whole plane.
+    Plane(PlaneSpec),
+    /// A name clients use.
+    Repository(Box<RepositorySpec>),
+    /// A remote registry.
+    Upstream(Box<UpstreamSpec>),
+}
+
+/// A document that is right by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// Its name and labels.
+    pub metadata: Metadata,
+    /// What it says.
+    pub spec: Spec,
+    /// Where it begins.
+    pub place: Place,
+    /// Places of fields that are judged with other documents at hand, by path.
+    pub(crate) field_places: BTreeMap<String, Place>,
+}
+
+impl Document {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match &self.spec {
+            Spec::AccessPolicy(_) => Kind::AccessPolicy,
+            Spec::Plane(_) => Kind::Plane,
+            Spec::Repository(_) => Kind::Repository,
+            Spec::Upstream(_) => Kind::Upstream,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_str()
+    }
+
+    /// As JSON, as little as means the same: no labels, annotations or status.
+    pub fn to_json(&self) -> Json {
+        let spec = match &self.spec {
+            Spec::AccessPolicy(spec) => serde_json::to_value(spec),
+            Spec::Plane(spec) => serde_json::to_value(spec),
+            Spec::Repository(spec) => serde_json::to_value(spec),
+            Spec::Upstream(spec) => serde_json::to_value(spec),
+        };
+        let mut metadata = json!({ "name": self.name() });
+        if let Some(namespace) = &self.metadata.namespace {
+            metadata["namespace"] = namespace.as_str().into();
+        }
+        json!({
+            "apiVersion": API_VERSION,
+            "kind": self.kind().as_str(),
+            "metadata": metadata,
+            "spec": spec.expect("wire types have text keys only"),
+        })
+    }
+
+    /// The place of a field, or of the document.
+    pub(crate) fn place_of(&self, path: &str) -> &Place {
+        self.field_places.get(path).unwrap_or(&self.place)
+    }
+}
+
+static SCHEMAS: LazyLock<BTreeMap<&'static str, Json>> = LazyLock::new(schema::json_schemas);
+
+/// Reads one document, or says everything that is wrong with it.
+pub(crate) fn read(mut node: Node) -> Result<Document, Vec<Problem>> {
+    let kind = read_head(&node).map_err(|problem| vec![problem])?;
+    node.remove("status");
+    if let Value::Map(entries) = &mut node.value
+        && let Some(metadata) = entries.iter_mut().find(|entry| entry.key == "metadata")
+    {
+        WRITTEN_BY_SERVER.iter().for_each(|name| metadata.value.remove(name));
+    }
+    let unenforced = |path: &str, value: Option<&str>| match value {
+        None if kind::is_unenforced_field(kind, path) => Some(UNENFORCED.to_owned()),
+        Some(value) if kind::is_unenforced_value(kind, path, value) => Some(format!(
+            "{value} needs an identity provider, which is {UNENFORCED}; only Anonymous is enforced"
+        )),
+        _ => None,
+    };
+    let mut problems = validate(&node, &SCHEMAS[kind.as_str()], Some(&unenforced));
+    if problems.is_empty() {
+        match convert_document(&node, kind) {
+            Ok(document) => {
+                rules::check(&document, &node, &mut problems);
+                if problems.is_empty() {
+                    return Ok(document);
+                }
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Err(problems)
+}
+
+/// The version and the kind come first: without them nothing else can be judged.
+fn read_head(node: &Node) -> Result<Kind, Problem> {
+    let at = |field: &str, message: String| {
+        Problem::new(node.place_of(field).clone(), field.to_owned(), message)
+    };
+    if !matches!(node.value, Value::Map(_)) {
+        let message = "a document is a map with apiVersion, kind, metadata and spec";
+        return Err(at("", message.to_owned()));
+    }
+    match node.text_of("apiVersion") {
+        Some(API_VERSION) => {}
+        Some(other) => {
+            let other: String = other.chars().take(64).collect();
+            return Err(at("apiVersion", format!("{other:?} is not {API_VERSION}")));
+        }
+        None => return Err(at("apiVersion", format!("required; write {API_VERSION}"))),
+    }
+    let Some(name) = node.text_of("kind") else {
+        return Err(at("kind", format!("required; one of: {}", kind_names().join(", "))));
+    };
+    if KNOWN_BUT_UNENFORCED.contains(&name) {
+        return Err(at("kind", format!("{name} is {UNENFORCED}")));
+    }
+    Kind::parse(name).ok_or_else(|| {
+        let near = nearest(name, kind_names().into_iter().chain(KNOWN_BUT_UNENFORCED));
+        let shown: String = name.chars().take(64).collect();
+        at("kind", format!("{shown:?} is not one of: {}", kind_names().join(", ")))
+            .with_nearest(near.map(str::to_owned))
+    })
+}
+
+fn kind_names() -> Vec<&'static str> {
+    Kind::ALL.into_iter().map(Kind::as_str).collect()
+}
+
+fn convert_document(node: &Node, kind: Kind) -> Result<Document, Problem> {
+    let missing = || Problem::new(node.place.clone(), "", "metadata and spec are required");
+    let metadata = &node.entry("metadata").ok_or_else(missing)?.value;
+    let spec = &node.entry("spec").ok_or_else(missing)?.value;
+    let mut field_places = BTreeMap::new();
+    collect_places(&node.value, "", &mut field_places);
+    Ok(Document {
+        metadata: convert(metadata, "metadata")?,
+        spec: match kind {
+            Kind::AccessPolicy => Spec::AccessPolicy(convert(spec, "spec")?),
+            Kind::Plane => Spec::Plane(convert(spec, "spec")?),
+            Kind::Repository => Spec::Repository(convert(spec, "spec")?),
+            Kind::Upstream => Spec::Upstream(convert(spec, "spec")?),
+        },
+        place: node.place.clone(),
+        field_places,
+    })
+}
+
+/// Only what [`crate::overlay`] judges: references, and what must be unique in the set.
+fn collect_places(value: &Value, path: &str, places: &mut BTreeMap<String, Place>) {
+    let Value::Map(entries) = value else { return };
+    for entry in entries {
+        let path =
+            if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+        match path.as_str() {
+            "metadata" | "spec" | "spec.remote" => {
+                collect_places(&entry.value.value, &path, places);
+            }
+            "metadata.name" | "metadata.namespace" | "spec.remote.upstream" | "spec.path" => {
+                places.insert(path, entry.value.place.clone());
+            }
+            "spec.hosts" | "spec.aliases" => {
+                if let Value::List(items) = &entry.value.value {
+                    for (index, item) in items.iter().enumerate() {
+                        places.insert(format!("{path}[{index}]"), item.place.clone());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
