@@ -108,7 +108,7 @@ fn every_error_names_file_line_field_and_the_nearest_name() {
             ),
             "a.yaml:4:60: spec.allow[0].subjects[0].networks[0]: 10.0.0.1/8 has bits set beyond \
              /8; write the network's own address\n\
-             a.yaml:4:114: spec.allow[0].environments: not enforced by this version; remove it or \
+             a.yaml:4:115: spec.allow[0].environments: not enforced by this version; remove it or \
              upgrade",
         ),
         (
@@ -280,8 +280,8 @@ fn what_is_kept_reads_back_as_the_same_revision() {
 }
 
 fn write(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
+    fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can make directories");
+    fs::write(path, text).expect("can write");
 }
 
 #[test]
@@ -331,33 +331,31 @@ fn odd_files_are_told_and_never_waited_for() {
         read_dir(dir.path())
     };
     for (make, wanted) in [
-        (&(|dir: &Path| symlink("..", dir.join("loop")).unwrap()) as &dyn Fn(&Path), None),
-        (&|dir: &Path| symlink(".", dir.join("loop")).unwrap(), Some("leads back")),
-        (&|dir: &Path| symlink("gone", dir.join("a.yaml")).unwrap(), Some("cannot be read")),
+        (&(|dir: &Path| symlink(".", dir.join("loop")).unwrap()) as &dyn Fn(&Path), "leads back"),
+        (&|dir: &Path| symlink("gone", dir.join("a.yaml")).unwrap(), "cannot be read"),
         (
             &|dir: &Path| fs::write(dir.join("a.yaml"), [0xff, 0xfe, 0x00, 0xd8]).unwrap(),
-            Some("not UTF-8"),
+            "not UTF-8",
         ),
         (
             &|dir: &Path| fs::write(dir.join("a.yaml"), vec![b'#'; (4 << 20) + 1]).unwrap(),
-            Some("larger than 4MiB"),
+            "larger than 4MiB",
         ),
         (
             &|dir: &Path| {
                 let socket = std::os::unix::net::UnixListener::bind(dir.join("a.yaml")).unwrap();
                 drop(socket);
             },
-            Some("not a regular file"),
+            "not a regular file",
         ),
         (
             &|dir: &Path| {
                 let deep = (0..40).fold(dir.to_path_buf(), |path, _| path.join("d"));
                 write(&deep.join("a.yaml"), UPSTREAM);
             },
-            Some("directories deep"),
+            "directories deep",
         ),
     ] {
-        let Some(wanted) = wanted else { continue };
         let error = problems(make).unwrap_err().to_string();
         assert!(error.contains(wanted), "{wanted}: {error}");
     }
