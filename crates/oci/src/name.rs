@@ -162,8 +162,8 @@ mod tests {
     #[test]
     fn refuses_what_the_grammar_does_not_know() {
         for text in [
-            "", "/", "a/", "/a", "a//b", "A", "a/B", ".a", "a.", "a..b", "a___b", "-a", "a-",
-            "a_", "a b", "a/../b", "é", "a%2fb", "a:b", "a\u{0}",
+            "", "/", "a/", "/a", "a//b", "A", "a/B", ".a", "a.", "a..b", "a___b", "-a", "a-", "a_",
+            "a b", "a/../b", "é", "a%2fb", "a:b", "a\u{0}",
         ] {
             assert!(Name::parse(text).is_err(), "{text:?}");
         }

@@ -145,10 +145,7 @@ mod tests {
     fn several_ranges_keep_their_order_but_not_their_greed() {
         assert_eq!(
             one("bytes=5-6, 0-1", 10),
-            Selection::Ranges(vec![
-                ByteRange { start: 5, end: 7 },
-                ByteRange { start: 0, end: 2 }
-            ])
+            Selection::Ranges(vec![ByteRange { start: 5, end: 7 }, ByteRange { start: 0, end: 2 }])
         );
         assert_eq!(one("bytes=0-,0-,0-", 10), Selection::Whole);
     }

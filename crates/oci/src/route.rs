@@ -102,12 +102,10 @@ fn checked(name: &str) -> Result<&str, RouteError> {
 fn decoded(last: &str) -> Result<std::borrow::Cow<'_, str>, RouteError> {
     match last.split_once('%') {
         None => Ok(last.into()),
-        Some((algorithm, hex)) => {
-            match hex.strip_prefix("3A").or_else(|| hex.strip_prefix("3a")) {
-                Some(hex) if !hex.contains('%') => Ok(format!("{algorithm}:{hex}").into()),
-                _ => Err(RouteError::Encoded),
-            }
-        }
+        Some((algorithm, hex)) => match hex.strip_prefix("3A").or_else(|| hex.strip_prefix("3a")) {
+            Some(hex) if !hex.contains('%') => Ok(format!("{algorithm}:{hex}").into()),
+            _ => Err(RouteError::Encoded),
+        },
     }
 }
 

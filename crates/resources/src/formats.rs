@@ -3,8 +3,8 @@
 //! One table from the schema's `format` to a check, so that the schema, the reader and the types
 //! cannot disagree. Each check answers with the reason and an example, never just "invalid".
 
-use crate::parse::{parse_duration, parse_size};
-use std::net::IpAddr;
+use crate::parse::{parse_duration, parse_percent, parse_size};
+use std::net::{IpAddr, SocketAddr};
 use url::{Host, Url};
 
 /// A format of ours and the check behind it.
@@ -15,6 +15,8 @@ pub(crate) const FORMATS: &[(&str, Check)] = &[
     ("lockgate-duration", |text| parse_duration(text).map(drop)),
     ("lockgate-duration-or-forever", duration_or_forever),
     ("lockgate-size", |text| parse_size(text).map(drop)),
+    ("lockgate-percent", |text| parse_percent(text).map(drop)),
+    ("lockgate-socket-address", socket_address),
     ("lockgate-http-url", http_url),
     ("lockgate-url-pattern", url_pattern),
     ("lockgate-glob", name_glob),
@@ -133,6 +135,14 @@ pub(crate) fn cidr(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// An address to listen on.
+fn socket_address(text: &str) -> Result<(), String> {
+    text.parse::<SocketAddr>().map(drop).map_err(|_| {
+        "not an address to listen on; write one such as 127.0.0.1:5050, 0.0.0.0:5050 or [::]:5050"
+            .to_owned()
+    })
+}
+
 /// A host name as clients send it: `docker.io`, `registry.example:8443`, `localhost`.
 fn host_name(text: &str) -> Result<(), String> {
     let bad = || "not a host name; write one such as hub.corp.example".to_owned();
@@ -236,6 +246,7 @@ mod tests {
             &["docker.io", "localhost", "a.b:5000", "127.0.0.1:5", "::1", "[::1]:5"],
             &["", "a_b", "-a", "a.", "A.b", "a:0", "a:x", "a/b"],
         );
+        table("lockgate-socket-address", &["127.0.0.1:0", "[::]:5050"], &["", ":5", "localhost:5"]);
         table("lockgate-repository-path", &["docker.io", "proxy/hub"], &["", "/a", "a/", "A"]);
         table(
             "lockgate-name-prefix",

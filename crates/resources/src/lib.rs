@@ -30,8 +30,8 @@ pub use kind::{API_VERSION, KNOWN_BUT_UNENFORCED, Kind};
 pub use nearest::nearest;
 pub use overlay::{effective, overlay};
 pub use parse::{
-    WireDuration, WireDurationOrForever, WireSize, format_duration, format_size, parse_duration,
-    parse_size,
+    WireDuration, WireDurationOrForever, WirePercent, WireSize, format_duration, format_size,
+    parse_duration, parse_percent, parse_size,
 };
 pub use place::Place;
 pub use problem::{Problem, Problems};
@@ -39,7 +39,8 @@ pub use read::{MAX_DOCUMENTS, MAX_FILE_BYTES, read_dir, read_text};
 pub use schema::{json_schema, json_schemas, schema_of};
 pub use set::Set;
 pub use text::{
-    Cidr, Glob, HostName, HttpUrl, NamePrefix, RepositoryPath, ResourceName, TagGlob, UrlPattern,
+    Cidr, Glob, HostName, HttpUrl, NamePrefix, RepositoryPath, ResourceName, SocketAddress,
+    TagGlob, UrlPattern,
 };
 pub use tree::{Entry, Node, Value, parse_documents};
 pub use validate::{from_node, from_yaml};

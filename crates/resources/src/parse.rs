@@ -120,6 +120,15 @@ pub fn format_size(bytes: u64) -> String {
     format!("{:.1}{}", bytes as f64 / scale as f64, units[unit])
 }
 
+/// Reads a share of a whole: `1%` to `100%`.
+pub fn parse_percent(text: &str) -> Result<u8, String> {
+    text.strip_suffix('%')
+        .filter(|digits| digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .filter(|percent| (1..=100).contains(percent))
+        .ok_or_else(|| format!("{:?} is no share; write one from 1% to 100%", cut(text)))
+}
+
 fn cut(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -223,6 +232,59 @@ impl TryFrom<String> for WireSize {
 impl From<WireSize> for String {
     fn from(size: WireSize) -> Self {
         size.text
+    }
+}
+
+/// A share of a whole, in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WirePercent(u8);
+
+impl WirePercent {
+    /// 1 to 100.
+    pub fn percent(self) -> u8 {
+        self.0
+    }
+
+    /// From a number from 1 to 100; what lies outside becomes the nearer of the two.
+    pub fn clamped(percent: u8) -> Self {
+        Self(percent.clamp(1, 100))
+    }
+}
+
+impl TryFrom<String> for WirePercent {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        parse_percent(&text).map(Self)
+    }
+}
+
+impl From<WirePercent> for String {
+    fn from(share: WirePercent) -> Self {
+        format!("{}%", share.0)
+    }
+}
+
+impl fmt::Display for WirePercent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+impl JsonSchema for WirePercent {
+    fn schema_name() -> Cow<'static, str> {
+        "Percent".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "lockgate-percent",
+            "maxLength": 4,
+            "pattern": "^(100|[1-9][0-9]?)%$",
+        })
     }
 }
 
@@ -346,6 +408,15 @@ mod tests {
         assert_eq!(format_size(1536), "1.5KiB");
         assert_eq!(format_size(1), "1B");
         assert_eq!(WireSize::from_bytes((1 << 30) + 1).to_string(), "1073741825");
+    }
+
+    #[test]
+    fn shares_are_from_one_to_a_hundred_percent() {
+        assert_eq!(parse_percent("85%"), Ok(85));
+        assert_eq!(parse_percent("100%"), Ok(100));
+        for text in ["", "85", "0%", "101%", "8.5%", "-1%", "%", "+5%", "1000%"] {
+            assert!(parse_percent(text).is_err(), "{text}");
+        }
     }
 
     proptest::proptest! {

@@ -85,6 +85,10 @@ checked_text! {
     HostName, "lockgate-host-name", 260
 }
 checked_text! {
+    /// An IP address and a port to listen on.
+    SocketAddress, "lockgate-socket-address", 64
+}
+checked_text! {
     /// One or more segments of a repository name.
     RepositoryPath, "lockgate-repository-path", 255
 }
