@@ -1,11 +1,14 @@
 //! `/_control` and `/_stats`: steering a registry that runs as a process of its own.
 //!
 //! `POST /_control` takes a JSON object. `mode` is one of `ok`, `blackhole`, `garbage`, `stall`,
-//! `drop`, `reset` or a status such as `429`; `bandwidth` (bytes per second) and `latency_ms` change
-//! the line. What is left out stays as it is. `GET /_stats` tells requests and bytes for each path;
-//! `DELETE /_stats` forgets them.
+//! `drop`, `reset` or a status such as `429`; `faults` is a list of single faults with the requests
+//! they are for, such as `{"fault": "truncate", "value": 1000, "on": "blobs", "first": 1}`. Either
+//! ends what was set before. `bandwidth` (bytes per second) and `latency_ms` change the line. What is
+//! left out stays as it is. `GET /_stats` tells requests and bytes for each path, and how often each
+//! fault was applied; `DELETE /_stats` forgets the requests.
 
 use crate::faults::{Fault, Match};
+use crate::orders;
 use crate::registry::Shared;
 use crate::wire::{Answer, Request};
 use serde_json::{Value, json};
@@ -102,8 +105,18 @@ fn control(shared: &Shared, body: &[u8]) -> Result<(), String> {
             Some(Mode::parse(&text).ok_or(format!("unknown mode `{text}`"))?)
         }
     };
-    if let Some(mode) = mode {
-        enter(shared, mode);
+    let faults = match &asked["faults"] {
+        Value::Null => None,
+        Value::Array(orders) => {
+            Some(orders.iter().map(orders::parse).collect::<Result<Vec<_>, _>>()?)
+        }
+        _ => return Err("`faults` must be a list".into()),
+    };
+    if mode.is_some() || faults.is_some() {
+        enter(shared, mode.unwrap_or(Mode::Ok));
+    }
+    for (matching, fault) in faults.unwrap_or_default() {
+        shared.faults.add(matching, fault);
     }
     if let Some(rate) = bandwidth {
         shared.bandwidth.set(rate);
@@ -128,6 +141,7 @@ fn stats(shared: &Shared) -> Value {
         "tokens_issued": shared.auth.lock().tokens_issued(),
         "open_connections": shared.open.load(Ordering::Relaxed),
         "connections_accepted": shared.accepted.load(Ordering::Relaxed),
+        "fault_hits": shared.faults.hits(),
         "paths": totals,
     })
 }

@@ -321,6 +321,11 @@ impl Faults {
         self.0.lock().clear();
     }
 
+    /// How often each was applied, in the order they were added.
+    pub(crate) fn hits(&self) -> Vec<u64> {
+        self.0.lock().iter().map(Rule::hits).collect()
+    }
+
     /// The faults for this request; counts it.
     pub(crate) fn take(&self, request: &Request) -> Vec<Fault> {
         let rules = self.0.lock();

@@ -76,6 +76,7 @@ pub mod flags;
 mod image;
 mod limits;
 mod log;
+mod orders;
 mod plan;
 mod publish;
 mod registry;

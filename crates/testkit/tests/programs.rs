@@ -101,9 +101,16 @@ async fn a_registry_is_steered_and_watched_over_http() {
     assert_eq!(registry.control(json!({"mode": "garbage"})).await, 200);
     assert!(get().await.is_err());
     assert_eq!(registry.control(json!({"mode": "sideways"})).await, 400);
+    let cut = json!({"fault": "truncate", "value": 7, "on": "blobs", "method": "GET", "first": 1});
+    let absent = json!({"fault": "status", "value": 404, "on": "manifests"});
+    assert_eq!(registry.control(json!({"faults": [cut, absent]})).await, 200);
+    assert_eq!(get().await.unwrap().body.len(), 7);
+    assert_eq!(get().await.unwrap().body.len(), 100_000);
+    assert_eq!(registry.stats().await["fault_hits"], json!([1, 0]));
+    assert_eq!(registry.control(json!({"faults": [{"fault": "sideways"}]})).await, 400);
     assert_eq!(registry.control(json!({"mode": "ok", "latency_ms": 1, "bandwidth": 0})).await, 200);
     let stats = registry.stats().await;
-    assert_eq!(stats["paths"][path]["requests"]["GET"], 3, "{stats}");
+    assert_eq!(stats["paths"][path]["requests"]["GET"], 5, "{stats}");
     assert!(stats["bytes"].as_u64().unwrap() >= 100_000);
     let forget = Request::new("DELETE", "/_stats").send(registry.host()).await.unwrap();
     assert_eq!((forget.status, &registry.stats().await["requests"]), (200, &json!(0)));
