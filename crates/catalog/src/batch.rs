@@ -1,0 +1,219 @@
+//! What is to be written, together or not at all.
+//!
+//! A batch only remembers; `write::apply` knows the SQL. A verb that expects something of the
+//! catalog (named at the verb) makes the whole batch fail as [`WriteError::Conflict`] when it does
+//! not hold, so that what was read before and what is written now fit together.
+//!
+//! [`WriteError::Conflict`]: crate::WriteError::Conflict
+
+use crate::rows::{Content, JobRow, ListingKey, ManifestRow};
+use bytes::Bytes;
+use jiff::Timestamp;
+use oci::{Digest, Name, Reference, Tag};
+
+/// Writes that belong together, in order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    verbs: Vec<Verb>,
+    bytes: usize,
+}
+
+/// One write.
+#[derive(Debug)]
+pub(crate) enum Verb {
+    PutManifest(Box<ManifestRow>),
+    PutContent { name: Name, digest: Digest, content: Box<Content> },
+    PutBlob { digest: Digest, size_bytes: u64, is_manifest: bool, at: Timestamp },
+    MoveTag { name: Name, tag: Tag, digest: Box<Digest>, checked_at: Timestamp },
+    TouchTag { name: Name, tag: Tag, checked_at: Timestamp },
+    TagGone { name: Name, tag: Tag, since: Timestamp },
+    RemoveTag { name: Name, tag: Tag },
+    PutListing { name: Name, key: Box<ListingKey>, body: Bytes, at: Timestamp },
+    RemoveListings { name: Name },
+    Used { pairs: Vec<(Name, Digest)>, at: Timestamp },
+    Condemn { digest: Digest, at: Timestamp, unused_since: Option<Timestamp> },
+    Uncondemn { digest: Digest },
+    BeginRemoval { digest: Digest },
+    BlobGone { digest: Digest },
+    BlobLost { digest: Digest },
+    DropContent { name: Name, digest: Digest },
+    DropName { name: Name },
+    Pin { name: Name, reference: Box<Reference>, at: Timestamp },
+    Unpin { name: Name, reference: Box<Reference> },
+    PutRevision { digest: Digest, text: String, source: String, documents: u64, at: Timestamp },
+    PutJob(Box<JobRow>),
+    Prune { before: Timestamp, limit: u32 },
+}
+
+impl Batch {
+    /// A batch with nothing in it. Submitted so, it is a barrier: its ticket resolves when all that
+    /// was submitted before is written.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.verbs.is_empty()
+    }
+
+    /// Notes a manifest and what it lists. Doing it again changes nothing: a digest means the same
+    /// bytes for ever.
+    pub fn put_manifest(&mut self, manifest: &ManifestRow) {
+        let notes: usize = manifest.annotations.iter().map(|(k, v)| k.len() + v.len() + 48).sum();
+        let bytes = manifest.edges.len() * size_of::<crate::Edge>() + notes;
+        self.push(Verb::PutManifest(Box::new(manifest.clone())), bytes);
+    }
+
+    /// Notes that bytes came through a name. Takes back the condemnation of its blob, unless that is
+    /// being removed already: then the row is made, and says that the bytes are not present.
+    /// A row that was once made without a credential stays public.
+    pub fn put_content(&mut self, name: &Name, digest: &Digest, content: Content) {
+        let bytes = content.private_to.as_ref().map_or(0, String::len) + size_of::<Content>();
+        let verb =
+            Verb::PutContent { name: name.clone(), digest: *digest, content: Box::new(content) };
+        self.push(verb, bytes);
+    }
+
+    /// Notes that the bytes are in the store, durable. Takes back any condemnation.
+    pub fn put_blob(&mut self, digest: &Digest, size_bytes: u64, is_manifest: bool, at: Timestamp) {
+        self.push(Verb::PutBlob { digest: *digest, size_bytes, is_manifest, at }, 0);
+    }
+
+    /// Notes what a tag names. It counts as moved when it named something else before.
+    pub fn move_tag(&mut self, name: &Name, tag: &Tag, digest: &Digest, checked_at: Timestamp) {
+        let (name, tag, digest) = (name.clone(), tag.clone(), Box::new(*digest));
+        self.push(Verb::MoveTag { name, tag, digest, checked_at }, 0);
+    }
+
+    /// Notes that the upstream confirmed what the tag names. Nothing happens to a tag not known.
+    pub fn touch_tag(&mut self, name: &Name, tag: &Tag, checked_at: Timestamp) {
+        self.push(Verb::TouchTag { name: name.clone(), tag: tag.clone(), checked_at }, 0);
+    }
+
+    /// Notes that the upstream says, with authority, that there is no such tag. The first time
+    /// counts; what the tag named is kept. Nothing happens to a tag not known.
+    pub fn tag_gone(&mut self, name: &Name, tag: &Tag, since: Timestamp) {
+        self.push(Verb::TagGone { name: name.clone(), tag: tag.clone(), since }, 0);
+    }
+
+    /// Forgets a tag.
+    pub fn remove_tag(&mut self, name: &Name, tag: &Tag) {
+        self.push(Verb::RemoveTag { name: name.clone(), tag: tag.clone() }, 0);
+    }
+
+    /// Keeps an answer of an upstream.
+    pub fn put_listing(&mut self, name: &Name, key: ListingKey, body: Bytes, at: Timestamp) {
+        let bytes = body.len();
+        self.push(Verb::PutListing { name: name.clone(), key: Box::new(key), body, at }, bytes);
+    }
+
+    /// Forgets every kept answer about a name.
+    pub fn remove_listings(&mut self, name: &Name) {
+        self.push(Verb::RemoveListings { name: name.clone() }, 0);
+    }
+
+    /// Notes that these were used, for the content rows and for the blobs. Never moves a time back.
+    pub fn used(&mut self, pairs: &[(Name, Digest)], at: Timestamp) {
+        let bytes =
+            size_of_val(pairs) + pairs.iter().map(|(name, _)| name.as_str().len()).sum::<usize>();
+        self.push(Verb::Used { pairs: pairs.to_vec(), at }, bytes);
+    }
+
+    /// Puts a blob on its way out. Expects that it is present, not condemned, and that no pin
+    /// reaches it.
+    pub fn condemn(&mut self, digest: &Digest, at: Timestamp) {
+        self.push(Verb::Condemn { digest: *digest, at, unused_since: None }, 0);
+    }
+
+    /// As [`Self::condemn`], and expects that the blob was not used after `last_used`, the time read
+    /// with the victim.
+    pub fn condemn_unused(&mut self, digest: &Digest, last_used: Timestamp, at: Timestamp) {
+        self.push(Verb::Condemn { digest: *digest, at, unused_since: Some(last_used) }, 0);
+    }
+
+    /// Keeps a blob after all. Expects that it is there and not being removed.
+    pub fn uncondemn(&mut self, digest: &Digest) {
+        self.push(Verb::Uncondemn { digest: *digest }, 0);
+    }
+
+    /// Said before the file of a condemned blob is unlinked: from here on nothing but new bytes
+    /// ([`Self::put_blob`]) brings it back. Expects that it is condemned.
+    pub fn begin_removal(&mut self, digest: &Digest) {
+        self.push(Verb::BeginRemoval { digest: *digest }, 0);
+    }
+
+    /// Notes that the file of a condemned blob is unlinked. Expects that it is still condemned.
+    pub fn blob_gone(&mut self, digest: &Digest) {
+        self.push(Verb::BlobGone { digest: *digest }, 0);
+    }
+
+    /// Notes that the bytes turned out not to be in the store, whatever was believed.
+    pub fn blob_lost(&mut self, digest: &Digest) {
+        self.push(Verb::BlobLost { digest: *digest }, 0);
+    }
+
+    /// Forgets that a name holds a digest.
+    pub fn drop_content(&mut self, name: &Name, digest: &Digest) {
+        self.push(Verb::DropContent { name: name.clone(), digest: *digest }, 0);
+    }
+
+    /// Forgets all that a name holds: contents, tags, kept answers. Pins stay.
+    pub fn drop_name(&mut self, name: &Name) {
+        self.push(Verb::DropName { name: name.clone() }, 0);
+    }
+
+    /// Keeps a reference, and what it reaches, from eviction.
+    pub fn pin(&mut self, name: &Name, reference: &Reference, at: Timestamp) {
+        let (name, reference) = (name.clone(), Box::new(reference.clone()));
+        self.push(Verb::Pin { name, reference, at }, 0);
+    }
+
+    /// Takes a pin back.
+    pub fn unpin(&mut self, name: &Name, reference: &Reference) {
+        let (name, reference) = (name.clone(), Box::new(reference.clone()));
+        self.push(Verb::Unpin { name, reference }, 0);
+    }
+
+    /// Keeps a set of resources that came into force. `source` says where it came from, in words.
+    pub fn put_revision(
+        &mut self,
+        digest: &Digest,
+        text: &str,
+        source: &str,
+        documents: u64,
+        at: Timestamp,
+    ) {
+        let (text, source) = (text.to_owned(), source.to_owned());
+        let bytes = text.len() + source.len();
+        self.push(Verb::PutRevision { digest: *digest, text, source, documents, at }, bytes);
+    }
+
+    /// Keeps the state of a job.
+    pub fn put_job(&mut self, job: &JobRow) {
+        let bytes = job.spec_json.len() + job.progress_json.len() + size_of::<JobRow>();
+        self.push(Verb::PutJob(Box::new(job.clone())), bytes);
+    }
+
+    /// Forgets, at most `limit` of each: contents that are not in the store and were not used since
+    /// `before`, manifests that no name holds any more, answers kept before `before`, jobs that
+    /// ended before it. Without it these would grow for ever.
+    pub fn prune(&mut self, before: Timestamp, limit: u32) {
+        self.push(Verb::Prune { before, limit }, 0);
+    }
+
+    fn push(&mut self, verb: Verb, more_bytes: usize) {
+        // Names and tags are counted at their longest: a bound may be wrong only on the safe side.
+        self.bytes += size_of::<Verb>() + Name::MAX_BYTES + 128 + more_bytes;
+        self.verbs.push(verb);
+    }
+
+    pub(crate) fn verbs(&self) -> &[Verb] {
+        &self.verbs
+    }
+
+    /// About how much memory it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes + size_of::<Self>()
+    }
+}
