@@ -45,12 +45,14 @@ pub(crate) struct Connection<S> {
     pending: BytesMut,
     /// Whether closing resets the connection.
     resets: bool,
+    /// Whether the request being answered is for the control endpoints, which no pause holds.
+    control: bool,
 }
 
 impl<S: Socket> Connection<S> {
     pub(crate) fn new(socket: S, id: u64, shared: Arc<Shared>) -> Self {
         let (unread, pending) = Default::default();
-        Self { socket, id, shared, unread, pending, resets: false }
+        Self { socket, id, shared, unread, pending, resets: false, control: false }
     }
 
     /// Serves requests until either side ends the connection.
@@ -100,12 +102,12 @@ impl<S: Socket> Connection<S> {
 
     /// Answers one request. `Ok(true)` when the answer was given in full and the connection lives.
     async fn exchange(&mut self, request: &Request, record: &Record) -> Result<bool, Gone> {
-        let control = self.shared.is_control(request);
-        let plan = match control {
+        self.control = self.shared.is_control(request);
+        let plan = match self.control {
             true => Plan::default(),
             false => Plan::new(self.shared.faults.take(request)),
         };
-        if !control {
+        if !self.control {
             self.wait_out_pause().await?;
             let delay = *self.shared.latency.lock() + plan.delay;
             if !delay.is_zero() {
@@ -248,7 +250,7 @@ impl<S: Socket> Connection<S> {
     }
 
     async fn wait_out_pause(&mut self) -> Result<(), Gone> {
-        if !*self.shared.paused.borrow() {
+        if self.control || !*self.shared.paused.borrow() {
             return Ok(());
         }
         let mut paused = self.shared.paused.subscribe();

@@ -108,6 +108,7 @@ async fn a_registry_is_steered_and_watched_over_http() {
     assert_eq!(get().await.unwrap().body.len(), 100_000);
     assert_eq!(registry.stats().await["fault_hits"], json!([1, 0]));
     assert_eq!(registry.control(json!({"faults": [{"fault": "sideways"}]})).await, 400);
+    assert_eq!(registry.control(json!({"mode": "blackhole"})).await, 200);
     assert_eq!(registry.control(json!({"mode": "ok", "latency_ms": 1, "bandwidth": 0})).await, 200);
     let stats = registry.stats().await;
     assert_eq!(stats["paths"][path]["requests"]["GET"], 5, "{stats}");
