@@ -7,9 +7,15 @@
 
 mod batch;
 mod catalog;
+mod columns;
 mod error;
+mod file;
+mod migrate;
+mod read;
+mod readers;
 mod rows;
 mod ticket;
+mod write;
 
 pub use batch::Batch;
 pub use catalog::{Catalog, Opened};

@@ -1,0 +1,190 @@
+//! The file below: opening it as it must be opened, knowing it again, putting a broken one aside.
+
+use crate::catalog::Opened;
+use crate::error::Trouble;
+use crate::{Error, migrate};
+use jiff::Timestamp;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long SQLite waits for a lock that someone else holds, for reads and for writes.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
+/// Prepared statements that a connection keeps; there are about this many.
+const STATEMENTS: usize = 96;
+
+/// The connection that writes, and the file it writes to.
+pub(crate) struct Open {
+    pub(crate) connection: Connection,
+    file: Option<Identity>,
+    /// `-wal` and `-shm`, which belong to the file and go with it.
+    beside: [Option<Identity>; 2],
+}
+
+/// What makes a file the same file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+impl Open {
+    /// Whether the path still leads to the file that is open.
+    pub(crate) fn is_still_at(&self, path: &Path) -> bool {
+        self.file.is_some() && Identity::of(path) == self.file
+    }
+
+    /// Closes the connection to a file that was moved or deleted, and removes the log and index it
+    /// left at the path: SQLite would take them for those of the next file, and mix up both.
+    pub(crate) fn leave_behind(self, path: &Path) {
+        let beside = self.beside;
+        drop(self.connection);
+        for (identity, suffix) in beside.into_iter().zip(BESIDE) {
+            let path = with_suffix(path, suffix);
+            if identity.is_some() && Identity::of(&path) == identity {
+                // If it cannot be removed, opening the next file fails and says why.
+                let _ = std::fs::remove_file(&path);
+            }
+        }
+    }
+
+    /// Moves the whole log into the file. False while a reader still needs a part of it.
+    pub(crate) fn checkpoint(&self) -> bool {
+        let moved = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        matches!(moved, Ok(0))
+    }
+}
+
+/// What SQLite keeps beside a file in WAL mode.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut text = OsString::from(path);
+    text.push(suffix);
+    PathBuf::from(text)
+}
+
+/// Opens the file for writing, makes and migrates it as needed. A broken one is moved aside.
+pub(crate) fn open(path: &Path) -> Result<(Open, Opened), Error> {
+    match open_as_is(path) {
+        Err(Error::Unavailable { source: Some(cause), .. })
+            if Trouble::of(&cause) == Trouble::Corrupt =>
+        {
+            let moved_to = move_aside(path)?;
+            tracing::error!(
+                path = %path.display(),
+                moved_to = %moved_to.display(),
+                error = %cause,
+                "the catalog is broken and was moved aside; starting a fresh one"
+            );
+            Ok((open_as_is(path)?.0, Opened::Recovered { moved_to }))
+        }
+        other => other,
+    }
+}
+
+fn open_as_is(path: &Path) -> Result<(Open, Opened), Error> {
+    let fresh = std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    migrate::check(&connection, path, migrate::MIGRATIONS)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        tracing::warn!(path = %path.display(), %mode, "the file system has no shared memory for the catalog: reads wait for writes");
+    }
+    prepare_writer(&connection)?;
+    migrate::run(&mut connection, Some(path), migrate::MIGRATIONS)?;
+    let open = Open {
+        file: Identity::of(path),
+        beside: BESIDE.map(|suffix| Identity::of(&with_suffix(path, suffix))),
+        connection,
+    };
+    Ok((open, if fresh { Opened::Fresh } else { Opened::Existing }))
+}
+
+fn prepare_writer(connection: &Connection) -> Result<(), Error> {
+    // FULL: an fsync for each commit, so that what a ticket called done survives a power cut.
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -4096; PRAGMA journal_size_limit = 67108864;",
+    )?;
+    // The checkpoint of a connection that closes would be one to a path that may lead elsewhere now.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
+}
+
+/// A connection that reads. Never makes a file: only the writer does.
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch("PRAGMA query_only = 1; PRAGMA cache_size = -1024;")?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+/// A database in memory, with all its tables.
+pub(crate) fn open_in_memory() -> Result<Connection, Error> {
+    let mut connection = Connection::open_in_memory()?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    migrate::run(&mut connection, None, migrate::MIGRATIONS)?;
+    Ok(connection)
+}
+
+/// Whether the file reads as a database from end to end. One that cannot be read now counts as
+/// sound: only what is known to be broken may be moved aside.
+pub(crate) fn is_sound(path: &Path) -> bool {
+    let verdict = open_reader(path).and_then(|connection| {
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+    });
+    match verdict {
+        Ok(text) => text == "ok",
+        Err(error) => Trouble::of(&error) != Trouble::Corrupt,
+    }
+}
+
+/// Renames a broken file, with its log, so that it can be looked into. Returns where it is now.
+pub(crate) fn move_aside(path: &Path) -> Result<PathBuf, Error> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let mut target = with_suffix(path, &format!(".broken-{stamp}"));
+    for number in 2..100 {
+        if !target.exists() {
+            break;
+        }
+        target = with_suffix(path, &format!(".broken-{stamp}-{number}"));
+    }
+    std::fs::rename(path, &target).map_err(failed)?;
+    let wal = with_suffix(path, "-wal");
+    if wal.exists() {
+        std::fs::rename(&wal, with_suffix(&target, "-wal")).map_err(failed)?;
+    }
+    let shm = with_suffix(path, "-shm");
+    if shm.exists() {
+        std::fs::remove_file(&shm).map_err(failed)?;
+    }
+    sync_directory(path).map_err(failed)?;
+    Ok(target)
+}
+
+/// Makes renames beside `path` durable.
+pub(crate) fn sync_directory(path: &Path) -> std::io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}

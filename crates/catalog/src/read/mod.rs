@@ -1,0 +1,9 @@
+//! The questions, as SQL. One function each, over a connection that someone else found.
+
+pub(crate) mod content;
+pub(crate) mod history;
+pub(crate) mod keep;
+pub(crate) mod manifests;
+pub(crate) mod names;
+pub(crate) mod pins;
+pub(crate) mod tags;

@@ -1,0 +1,24 @@
+//! The one way in: a bounded queue, one thread, many batches in one transaction.
+
+mod apply;
+mod keep;
+mod queue;
+mod writer;
+
+pub(crate) use queue::Queue;
+pub(crate) use writer::{Place, start};
+
+/// Why a batch was not applied.
+#[derive(Debug)]
+enum Failure {
+    /// An expectation did not hold.
+    Conflict,
+    /// SQLite says no.
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
