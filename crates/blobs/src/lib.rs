@@ -1,1 +1,39 @@
-//! Bytes by digest: verified writes, ranged reads, parts, eviction support; the file system.
+//! Bytes by digest on a file system: verified writes, ranged reads, parts of downloads, unlinking.
+//!
+//! It exists so that one place touches artifact bytes at rest, and so that one rule holds there:
+//! what can be read as a digest was hashed to that digest, whole, before it got its name. A kill
+//! at any moment leaves either no blob or the whole right one.
+//!
+//! Below the data directory: `blobs/<algorithm>/<first 2 hex>/<hex>` for what is committed,
+//! `fills/<algorithm>-<hex>.part` for what is being downloaded, `….json` beside it for what the
+//! upstream said about it. A committed file is never written, truncated or renamed again, only
+//! unlinked; readers rely on that to map it.
+//!
+//! Functions said to block belong on a blocking pool; streams and part readers do that themselves
+//! and need a tokio runtime.
+
+mod blob;
+mod cache;
+mod disk;
+mod error;
+mod layout;
+mod limit;
+mod map;
+mod part;
+mod pread;
+mod reader;
+mod segments;
+mod store;
+mod stream;
+mod validators;
+mod walk;
+
+pub use blob::{Blob, ReadHow};
+pub use disk::Disk;
+pub use error::Error;
+pub use part::Part;
+pub use reader::PartReader;
+pub use store::{Options, Store};
+pub use stream::BlobStream;
+pub use validators::Validators;
+pub use walk::ParkedPart;

@@ -1,0 +1,124 @@
+//! What can go wrong with bytes at rest.
+
+use oci::Digest;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system said no.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, in words that fit after "cannot".
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No space, no inodes, over a quota or over the file size limit.
+    #[error("no space to {action} {}", path.display())]
+    NoSpace {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bytes are not those of the digest.
+    #[error("{}: the bytes of {wanted} hash to {found}", path.display())]
+    WrongDigest {
+        /// The file that holds them, or would have.
+        path: PathBuf,
+        /// What they should be.
+        wanted: Box<Digest>,
+        /// What they are.
+        found: Box<Digest>,
+    },
+    /// Somebody else in this process has the part open.
+    #[error("{} is being written already", path.display())]
+    Busy {
+        /// The part.
+        path: PathBuf,
+    },
+    /// The part had bytes when it was opened and they have not been hashed yet.
+    #[error("{} has bytes that were not hashed yet", path.display())]
+    NotRehashed {
+        /// The part.
+        path: PathBuf,
+    },
+    /// Bytes of the part were passed on without being kept.
+    #[error("{} lacks bytes that were not kept", path.display())]
+    Incomplete {
+        /// The part.
+        path: PathBuf,
+    },
+    /// The blob is longer than the caller can take.
+    #[error("{} has {size_bytes} bytes, more than the {max_bytes} wanted", path.display())]
+    TooLarge {
+        /// The blob's file.
+        path: PathBuf,
+        /// Its size.
+        size_bytes: u64,
+        /// The caller's bound.
+        max_bytes: usize,
+    },
+    /// A file ends before it should: damaged, or read past what was written.
+    #[error("{} ends before byte {offset}", path.display())]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// The byte that is not there.
+        offset: u64,
+    },
+    /// There is no such blob.
+    #[error("{} is not there", path.display())]
+    Absent {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// The runtime ended while a read was under way.
+    #[error("reading {} was stopped", path.display())]
+    Stopped {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// Whether more space would have helped.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::NoSpace { .. })
+    }
+
+    pub(crate) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        let (path, source) = (path.to_owned(), source.into());
+        match source.kind() {
+            // EFBIG counts too: a file size limit is met by a big blob as a full disk is.
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::NoSpace { action, path, source },
+            _ => Self::Io { action, path, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn full_disks_are_told_from_other_trouble() {
+        let error = |code| Error::io("write", Path::new("x"), io::Error::from_raw_os_error(code));
+        for code in [libc::ENOSPC, libc::EDQUOT, libc::EFBIG] {
+            assert!(error(code).is_no_space(), "{code}");
+        }
+        let broken = error(libc::EIO);
+        assert!(!broken.is_no_space());
+        assert_eq!(broken.to_string(), "cannot write x");
+        assert!(broken.source().is_some());
+    }
+}

@@ -1,0 +1,232 @@
+//! Where things lie below the data directory, and the few file system steps that need care.
+
+use crate::error::Error;
+use oci::{Algorithm, Digest};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Every algorithm that has a directory.
+pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
+/// How names of temporary files begin; no digest does.
+const TEMP_PREFIX: &str = ".tmp-";
+const PART_SUFFIX: &str = ".part";
+const VALIDATORS_SUFFIX: &str = ".json";
+/// Directories and files are for this user only: blobs of private repositories lie here.
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// The paths of one data directory.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    blobs: PathBuf,
+    fills: PathBuf,
+    /// Tells our temporary files from those that an earlier process left.
+    instance: String,
+    temps: AtomicU64,
+}
+
+/// What a file in `fills` is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FillFile {
+    Part(Digest),
+    Validators(Digest),
+    /// A temporary file of an earlier process.
+    Stale,
+    /// Ours, or nothing we know.
+    Other,
+}
+
+impl Layout {
+    /// Makes the directories that are not there.
+    pub(crate) fn create(data_dir: &Path) -> Result<Self, Error> {
+        let random = std::hash::RandomState::new().build_hasher().finish();
+        let layout = Self {
+            blobs: data_dir.join("blobs"),
+            fills: data_dir.join("fills"),
+            instance: format!("{TEMP_PREFIX}{:x}-{random:016x}-", std::process::id()),
+            temps: AtomicU64::new(0),
+        };
+        for algorithm in ALGORITHMS {
+            let path = layout.algorithm_dir(algorithm);
+            make_dirs(&path)?;
+        }
+        make_dirs(&layout.fills)?;
+        Ok(layout)
+    }
+
+    pub(crate) fn fills(&self) -> &Path {
+        &self.fills
+    }
+
+    pub(crate) fn algorithm_dir(&self, algorithm: Algorithm) -> PathBuf {
+        self.blobs.join(algorithm.as_str())
+    }
+
+    pub(crate) fn shard_dir(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.algorithm_dir(digest.algorithm()).join(&hex[..2])
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        let mut path = self.algorithm_dir(digest.algorithm());
+        path.push(&hex[..2]);
+        path.push(hex);
+        path
+    }
+
+    pub(crate) fn part(&self, digest: &Digest) -> PathBuf {
+        self.fills.join(format!("{}-{}{PART_SUFFIX}", digest.algorithm(), digest.hex()))
+    }
+
+    pub(crate) fn validators(&self, digest: &Digest) -> PathBuf {
+        self.fills.join(format!("{}-{}{VALIDATORS_SUFFIX}", digest.algorithm(), digest.hex()))
+    }
+
+    /// A name in `dir` that is not in use.
+    pub(crate) fn temp(&self, dir: &Path) -> PathBuf {
+        let number = self.temps.fetch_add(1, Ordering::Relaxed);
+        dir.join(format!("{}{number:x}", self.instance))
+    }
+
+    /// Whether a file name is that of a temporary file which no one will finish.
+    pub(crate) fn is_stale_temp(&self, name: &str) -> bool {
+        name.starts_with(TEMP_PREFIX) && !name.starts_with(&self.instance)
+    }
+
+    pub(crate) fn fill_file(&self, name: &str) -> FillFile {
+        if self.is_stale_temp(name) {
+            return FillFile::Stale;
+        }
+        let digest = |stem: &str| Digest::parse(&stem.replacen('-', ":", 1)).ok();
+        if let Some(digest) = name.strip_suffix(PART_SUFFIX).and_then(digest) {
+            return FillFile::Part(digest);
+        }
+        match name.strip_suffix(VALIDATORS_SUFFIX).and_then(digest) {
+            Some(digest) => FillFile::Validators(digest),
+            None => FillFile::Other,
+        }
+    }
+}
+
+fn make_dirs(path: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(path);
+    made.map_err(|error| Error::io("make the directory", path, error))
+}
+
+/// Makes one directory unless it is there, so that it survives a crash.
+pub(crate) fn make_dir_durably(path: &Path) -> Result<(), Error> {
+    match DirBuilder::new().mode(DIR_MODE).create(path) {
+        Ok(()) => match path.parent() {
+            Some(parent) => sync_dir(parent),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(Error::io("make the directory", path, error)),
+    }
+}
+
+/// Makes what was renamed into or out of a directory survive a crash.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|error| Error::io("sync the directory", path, error))
+}
+
+/// Opens a file that must not be there yet.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Opens a part for reading and writing, creating it if need be.
+pub(crate) fn open_part(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Opens a committed blob for reading.
+pub(crate) fn open_blob(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+/// Unlinks a file. `false`: it was not there.
+pub(crate) fn unlink(path: &Path) -> Result<bool, Error> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("remove", path, error)),
+    }
+}
+
+/// A temporary file that is removed unless it was renamed.
+#[derive(Debug)]
+pub(crate) struct Temp {
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Temp {
+    /// Creates it beside where it will go, so that the rename stays on one file system.
+    pub(crate) fn create(layout: &Layout, dir: &Path) -> Result<(Self, File), Error> {
+        let path = layout.temp(dir);
+        let file = create_new(&path).map_err(|error| Error::io("create", &path, error))?;
+        Ok((Self { path, renamed: false }, file))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it its name, taking the place of what had that name.
+    pub(crate) fn rename(mut self, to: &Path) -> Result<(), Error> {
+        std::fs::rename(&self.path, to).map_err(|error| Error::io("create", to, error))?;
+        self.renamed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.renamed {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_digests() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path()).unwrap();
+        for algorithm in ALGORITHMS {
+            let digest = Digest::of(algorithm, b"x");
+            let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+            assert_eq!(layout.fill_file(&name(layout.part(&digest))), FillFile::Part(digest));
+            let validators = name(layout.validators(&digest));
+            assert_eq!(layout.fill_file(&validators), FillFile::Validators(digest));
+            assert_eq!(layout.blob(&digest).parent().unwrap(), layout.shard_dir(&digest));
+        }
+        let ours = layout.temp(layout.fills());
+        assert_eq!(layout.fill_file(ours.file_name().unwrap().to_str().unwrap()), FillFile::Other);
+        assert_eq!(layout.fill_file(".tmp-1-0-0"), FillFile::Stale);
+        assert_eq!(layout.fill_file("sha256-00.part"), FillFile::Other);
+    }
+}

@@ -1,0 +1,201 @@
+//! Mapped files: the one module with unsafe code.
+//!
+//! A slice of a shared mapping goes to a plaintext socket with one copy, in the kernel, which is
+//! the cheapest way there is to send a file through an HTTP library. What makes it sound:
+//!
+//! * A mapped range is never written or truncated afterwards. A committed blob's file is only
+//!   ever unlinked, which keeps its pages; of a part, only segments that are fully written are
+//!   mapped, and a part is only ever written and cut behind them. The data directory belongs to
+//!   this process (its lock, mode 0700).
+//! * Our own code does not look at the bytes: on a failing disk that would raise SIGBUS, while a
+//!   write to a socket fails with EFAULT. Who must look (TLS) reads copies instead.
+#![allow(
+    unsafe_code,
+    reason = "mmap, madvise and mincore have no safe form; the module text says why each use is sound"
+)]
+
+use bytes::Bytes;
+use memmap2::{Mmap, MmapOptions};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+/// Bytes whose presence is asked for, or that are read from disk, at a time. A power of two and a
+/// multiple of every page size.
+pub(crate) const WINDOW_BYTES: usize = 4 << 20;
+/// Page table entries looked at per `mincore` call.
+const PAGES_MAX: usize = 1024;
+
+/// Address space that mappings may take together.
+#[derive(Debug)]
+pub(crate) struct MapBudget {
+    used_bytes: AtomicU64,
+    max_bytes: u64,
+}
+
+impl MapBudget {
+    pub(crate) fn new(max_bytes: u64) -> Arc<Self> {
+        Arc::new(Self { used_bytes: AtomicU64::new(0), max_bytes })
+    }
+
+    /// Takes a share; `None` when there is not enough left.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Option<MapCharge> {
+        let taken = self.used_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+            used.checked_add(bytes).filter(|sum| *sum <= self.max_bytes)
+        });
+        taken.ok().map(|_| MapCharge { budget: self.clone(), bytes })
+    }
+
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Acquire)
+    }
+}
+
+/// A share of the budget; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct MapCharge {
+    budget: Arc<MapBudget>,
+    bytes: u64,
+}
+
+impl Drop for MapCharge {
+    fn drop(&mut self) {
+        self.budget.used_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+#[derive(Debug)]
+struct Region {
+    map: Mmap,
+    _charge: MapCharge,
+}
+
+/// What the slices of a region keep alive.
+struct Holder(Arc<Region>);
+
+impl AsRef<[u8]> for Holder {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.map
+    }
+}
+
+/// A mapped range of a file, shared by all who read it; unmapped with its last slice.
+#[derive(Clone, Debug)]
+pub(crate) struct Mapping {
+    region: Arc<Region>,
+    /// Made once, so that a slice costs a reference count and no allocation.
+    bytes: Bytes,
+}
+
+/// A mapping that others may still hold.
+#[derive(Debug)]
+pub(crate) struct WeakMapping(Weak<Region>);
+
+impl WeakMapping {
+    pub(crate) fn upgrade(&self) -> Option<Mapping> {
+        self.0.upgrade().map(Mapping::of)
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+impl Mapping {
+    /// Maps a range of a file, which must lie in it and never change again. `offset` is a multiple
+    /// of [`WINDOW_BYTES`], `length` more than none.
+    pub(crate) fn new(
+        file: &File,
+        offset: u64,
+        length: usize,
+        charge: MapCharge,
+    ) -> io::Result<Self> {
+        if length == 0 || !offset.is_multiple_of(WINDOW_BYTES as u64) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: the bytes of the range do not change while mapped; see the module text.
+        let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file)? };
+        Ok(Self::of(Arc::new(Region { map, _charge: charge })))
+    }
+
+    fn of(region: Arc<Region>) -> Self {
+        let bytes = Bytes::from_owner(Holder(region.clone()));
+        Self { region, bytes }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakMapping {
+        WeakMapping(Arc::downgrade(&self.region))
+    }
+
+    /// Some of it. The range lies inside.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Bytes {
+        self.bytes.slice(range)
+    }
+
+    /// Whether every page of a range is in memory, so that touching it waits for no disk. Cheap
+    /// enough for an async worker: a look at page tables or the page cache, about a microsecond
+    /// for a window.
+    pub(crate) fn is_resident(&self, range: Range<usize>) -> bool {
+        let page = page_bytes();
+        let end = range.end.min(self.bytes.len());
+        let mut at = range.start / page * page;
+        let mut present = [0u8; PAGES_MAX];
+        while at < end {
+            let pages = (end - at).div_ceil(page).min(PAGES_MAX);
+            let length = (pages * page).min(self.bytes.len() - at);
+            // SAFETY: `at` is inside the mapping and a multiple of the page size, `length` ends
+            // inside it too, and `present` has room for one byte per page.
+            let result = unsafe {
+                let start = self.region.map.as_ptr().add(at);
+                libc::mincore(start.cast_mut().cast(), length, present.as_mut_ptr().cast())
+            };
+            // The lowest bit alone has a meaning (mincore(2)).
+            if result != 0 || present[..pages].iter().any(|byte| byte & 1 == 0) {
+                return false;
+            }
+            at += length;
+        }
+        true
+    }
+
+    /// Blocks: reads a range from disk into memory. An error of the disk, or a kernel before 5.14,
+    /// is an error here and no signal.
+    pub(crate) fn populate(&self, range: Range<usize>) -> io::Result<()> {
+        self.advise(range, libc::MADV_POPULATE_READ)
+    }
+
+    /// Starts reading a range from disk without waiting for it. A hint; it cannot fail.
+    pub(crate) fn will_need(&self, range: Range<usize>) {
+        let _ = self.advise(range, libc::MADV_WILLNEED);
+    }
+
+    fn advise(&self, range: Range<usize>, advice: libc::c_int) -> io::Result<()> {
+        let end = range.end.min(self.bytes.len());
+        let start = range.start / page_bytes() * page_bytes();
+        if start >= end {
+            return Ok(());
+        }
+        // SAFETY: the range lies in the mapping and starts on a page; neither advice changes what
+        // the mapping holds.
+        let result = unsafe {
+            let address = self.region.map.as_ptr().add(start);
+            libc::madvise(address.cast_mut().cast(), end - start, advice)
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+fn page_bytes() -> usize {
+    static PAGE: OnceLock<usize> = OnceLock::new();
+    *PAGE.get_or_init(|| {
+        // SAFETY: asks for a constant of the system.
+        let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(4096)
+    })
+}

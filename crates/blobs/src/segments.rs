@@ -1,0 +1,82 @@
+//! Mapped segments of a part that is still growing.
+//!
+//! A segment is mapped once it is fully written. Many readers of one segment share one mapping;
+//! it goes when they have gone on, but for the few used last.
+
+use crate::cache::OpenBlobs;
+use crate::map::{Mapping, WINDOW_BYTES, WeakMapping};
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::sync::Arc;
+
+/// Length of a segment.
+pub(crate) const SEGMENT_BYTES: u64 = WINDOW_BYTES as u64;
+/// Segments kept mapped although nobody reads them just now: readers of a fill come in a bunch.
+const RECENT_MAX: usize = 8;
+
+#[derive(Debug)]
+pub(crate) struct Segments {
+    known: Mutex<Known>,
+    /// Gives out address space.
+    opens: Arc<OpenBlobs>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Ready to be sliced, last used last.
+    recent: VecDeque<(u64, Mapping)>,
+    /// Every one that may still be mapped.
+    mapped: HashMap<u64, WeakMapping>,
+}
+
+impl Segments {
+    pub(crate) fn new(opens: Arc<OpenBlobs>) -> Self {
+        Self { known: Mutex::default(), opens }
+    }
+
+    /// The segment with this index, which is fully written. `None`: it cannot be mapped now. The lock
+    /// is not held while the system maps or unmaps.
+    pub(crate) fn get(&self, file: &File, index: u64) -> Option<Mapping> {
+        let mut known = self.known.lock();
+        if let Some((mapping, left)) = known.find(index) {
+            drop(known);
+            drop(left);
+            return Some(mapping);
+        }
+        drop(known);
+        let charge = self.opens.reserve(SEGMENT_BYTES)?;
+        let made = Mapping::new(file, index * SEGMENT_BYTES, WINDOW_BYTES, charge).ok()?;
+        let mut known = self.known.lock();
+        // Another reader may have mapped it meanwhile; then ours goes.
+        let (mapping, left) = known.find(index).unwrap_or_else(|| known.add(index, made.clone()));
+        drop(known);
+        drop(left);
+        Some(mapping)
+    }
+}
+
+impl Known {
+    /// The segment and what had to leave the recent ones for it.
+    fn find(&mut self, index: u64) -> Option<(Mapping, Option<Mapping>)> {
+        if let Some((_, mapping)) = self.recent.iter().find(|(at, _)| *at == index) {
+            return Some((mapping.clone(), None));
+        }
+        let mapping = self.mapped.get(&index)?.upgrade()?;
+        let left = self.keep(index, mapping.clone());
+        Some((mapping, left))
+    }
+
+    fn add(&mut self, index: u64, mapping: Mapping) -> (Mapping, Option<Mapping>) {
+        self.mapped.retain(|_, mapping| mapping.is_alive());
+        self.mapped.insert(index, mapping.downgrade());
+        let left = self.keep(index, mapping.clone());
+        (mapping, left)
+    }
+
+    fn keep(&mut self, index: u64, mapping: Mapping) -> Option<Mapping> {
+        let left = (self.recent.len() >= RECENT_MAX).then(|| self.recent.pop_front()).flatten();
+        self.recent.push_back((index, mapping));
+        left.map(|(_, mapping)| mapping)
+    }
+}
