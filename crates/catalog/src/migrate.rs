@@ -110,3 +110,54 @@ fn snapshot(connection: &Connection, path: &Path, version: i64) -> Result<(), Er
     std::fs::rename(&part, &target).map_err(failed)?;
     sync_directory(path).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file;
+
+    const NEXT: &[&str] = &[MIGRATIONS[0], "ALTER TABLE pin ADD COLUMN why TEXT"];
+
+    fn columns_of_pin(connection: &Connection) -> i64 {
+        let sql = "SELECT COUNT(*) FROM pragma_table_info('pin')";
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn an_older_schema_is_copied_then_migrated_and_the_copy_is_the_way_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.sqlite");
+        let (mut open, _) = file::open(&path).unwrap();
+        open.connection.execute("INSERT INTO pin VALUES ('a', 't', 1)", []).unwrap();
+        // A copy that a crash cut short does not stand in the way.
+        std::fs::write(directory.path().join("catalog.sqlite.before-2.part"), "half").unwrap();
+        run(&mut open.connection, Some(&path), NEXT).unwrap();
+        run(&mut open.connection, Some(&path), NEXT).unwrap();
+        assert_eq!(columns_of_pin(&open.connection), 4);
+        drop(open);
+
+        let Err(error) = file::open(&path) else { panic!("an older program opened it") };
+        let text = error.to_string();
+        let copy = directory.path().join("catalog.sqlite.before-2");
+        assert!(text.contains("has schema 2") && text.contains("up to 1"), "{text}");
+        assert!(text.contains(copy.to_str().unwrap()), "{text}");
+
+        // The way back: as the text says.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&copy, &path).unwrap();
+        let (open, opened) = file::open(&path).unwrap();
+        assert_eq!(opened, crate::Opened::Existing);
+        assert_eq!(columns_of_pin(&open.connection), 3);
+        let pins = "SELECT COUNT(*) FROM pin";
+        assert_eq!(open.connection.query_row(pins, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_migration_that_fails_changes_nothing() {
+        let mut connection = file::open_in_memory().unwrap();
+        let bad: &[&str] = &[MIGRATIONS[0], "ALTER TABLE pin ADD COLUMN why TEXT; SELECT nonsense"];
+        assert!(run(&mut connection, None, bad).is_err());
+        assert_eq!(columns_of_pin(&connection), 3);
+        assert_eq!(pragma(&connection, "user_version").unwrap(), 1);
+    }
+}

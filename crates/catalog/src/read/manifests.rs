@@ -11,19 +11,19 @@ pub(crate) const MANIFEST: &str = "SELECT media_type, size_bytes, kind, subject,
 pub(crate) const EDGES: &str = "SELECT child, size_bytes, media_type, role FROM edge \
     WHERE parent = $1 ORDER BY position";
 
-/// The names of an index's children are few, those of a base layer's parents many; either way the
-/// join is one look-up for each parent.
+/// CROSS JOIN keeps the order: first who lists it, by index, then one look-up for each. The other way
+/// round it would go through all that the name holds.
 pub(crate) const LISTED_BY: &str = "SELECT e.parent, e.size_bytes, e.media_type, e.role, \
     CASE WHEN c.private_to IS NULL THEN 1 ELSE 0 END \
-    FROM edge e JOIN content c ON c.name = $1 AND c.digest = e.parent \
-    WHERE e.child = $2 ORDER BY c.last_used DESC, e.parent LIMIT $3";
+    FROM edge e CROSS JOIN content c \
+    WHERE e.child = $2 AND c.name = $1 AND c.digest = e.parent ORDER BY c.last_used DESC, e.parent LIMIT $3";
 
 pub(crate) const PARENTS_OF: &str =
     "SELECT DISTINCT parent FROM edge WHERE child = $1 ORDER BY parent LIMIT $2";
 
 pub(crate) const REFERRERS: &str = "SELECT m.digest, m.media_type, m.size_bytes, m.artifact_type, \
-    m.annotations FROM manifest m JOIN content c ON c.name = $1 AND c.digest = m.digest \
-    WHERE m.subject = $2 ORDER BY m.digest LIMIT $3";
+    m.annotations FROM manifest m CROSS JOIN content c \
+    WHERE m.subject = $2 AND c.name = $1 AND c.digest = m.digest ORDER BY m.digest LIMIT $3";
 
 pub(crate) fn manifest(connection: &Connection, wanted: &Digest) -> Result<Option<ManifestRow>> {
     let text = wanted.to_string();

@@ -7,3 +7,6 @@ pub(crate) mod manifests;
 pub(crate) mod names;
 pub(crate) mod pins;
 pub(crate) mod tags;
+
+#[cfg(test)]
+mod plans;

@@ -22,7 +22,7 @@ const NAMING: &str = "SELECT tag FROM tag WHERE digest = $1 AND name = $2 AND go
     ORDER BY tag LIMIT 64";
 
 /// More digests than this are not followed from pins to say which rows of a page are pinned.
-const MAX_PINNED: u32 = 200_000;
+const MAX_PINNED: u32 = 50_000;
 
 pub(crate) fn names(
     connection: &Connection,

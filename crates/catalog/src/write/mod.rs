@@ -3,6 +3,8 @@
 mod apply;
 mod keep;
 mod queue;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use queue::Queue;

@@ -1,0 +1,65 @@
+//! The questions of requests and of eviction must be answered by index, however much is kept.
+
+use super::{content, keep, manifests, names, pins, tags};
+use crate::columns::prepare;
+use crate::file;
+
+/// The steps of SQLite's plan for a question.
+fn plan(sql: &str) -> Vec<String> {
+    let connection = file::open_in_memory().unwrap();
+    let mut statement = prepare(&connection, &format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let count = statement.parameter_count();
+    for parameter in 1..=count {
+        statement.raw_bind_parameter(parameter, 1).unwrap();
+    }
+    let mut rows = statement.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        steps.push(row.get(3).unwrap());
+    }
+    steps
+}
+
+#[test]
+fn every_question_of_a_request_is_answered_by_index() {
+    for sql in [
+        tags::TAG,
+        content::CONTENT,
+        content::PUBLIC,
+        content::HOLDERS,
+        content::LISTING,
+        manifests::MANIFEST,
+        manifests::EDGES,
+        manifests::LISTED_BY,
+        manifests::PARENTS_OF,
+        manifests::REFERRERS,
+        names::NEXT_CONTENT,
+        names::NEXT_TAGGED,
+        pins::CHILDREN,
+    ] {
+        let steps = plan(sql);
+        assert!(!steps.is_empty());
+        assert!(!steps.iter().any(|step| step.starts_with("SCAN")), "{sql}\n{steps:#?}");
+    }
+}
+
+#[test]
+fn listed_by_starts_from_the_child() {
+    let steps = plan(manifests::LISTED_BY);
+    assert!(steps[0].contains("USING INDEX edge_by_child (child=?)"), "{steps:#?}");
+    assert!(steps[1].contains("(name=? AND digest=?)"), "{steps:#?}");
+}
+
+#[test]
+fn victims_are_read_in_the_order_of_an_index() {
+    for (sql, index) in [
+        (keep::VICTIMS, "blob_by_age"),
+        (keep::VICTIMS_OF, "content_by_age"),
+        (keep::CONDEMNED, "blob_condemned"),
+    ] {
+        let steps = plan(sql);
+        assert!(steps[0].starts_with("SEARCH") && steps[0].contains(index), "{sql}\n{steps:#?}");
+        assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}\n{steps:#?}");
+        assert!(!steps.iter().any(|step| step.starts_with("SCAN")), "{sql}\n{steps:#?}");
+    }
+}
