@@ -1,4 +1,20 @@
-//! The wire: listeners, TLS reload, /v2, /api/v1, health; errors to responses.
+//! The wire: what stands between a socket and the pipeline.
+//!
+//! [`server`] has the listeners, TLS and the bounds of connections, and knows nothing of artifacts.
+//! [`service`] answers requests: the distribution API, the management API, health and metrics. The
+//! only crate that names HTTP server types; errors become answers in one table.
 
-pub mod respond;
+mod api;
+mod body;
+mod errors;
+mod health;
+mod percent;
+mod respond;
+mod routes;
 pub mod server;
+mod service;
+mod v2;
+
+pub use api::openapi;
+pub use body::{Body, BoxError, WrongLength};
+pub use service::service;

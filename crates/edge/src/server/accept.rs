@@ -7,7 +7,7 @@ use super::connection::{Connection, ListenerInfo, TlsInfo, UnixPeer};
 use super::drive::drive;
 use super::stream::{Noted, Stream};
 use super::{Bound, Limits, proxy_protocol};
-use crate::respond::Body;
+use crate::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
@@ -321,7 +321,7 @@ impl<H: Handler> Server<H> {
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 const REFUSAL: &str = "HTTP/1.1 503 too many connections; try again\r\n\
-    Content-Type: application/json\r\nContent-Length: 101\r\nRetry-After: 1\r\n\
+    Content-Type: application/json\r\nContent-Length: 105\r\nRetry-After: 1\r\n\
     Connection: close\r\n\r\n\
     {\"errors\":[{\"code\":\"UNAVAILABLE\",\"message\":\"too many connections; try again\",\
     \"detail\":\"maxConnections\"}]}";

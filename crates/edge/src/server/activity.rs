@@ -6,7 +6,7 @@
 //! long it has been so. A bound is therefore overrun by at most one tick.
 
 use super::Limits;
-use crate::respond::{Body, BoxError};
+use crate::body::{Body, BoxError};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};

@@ -5,6 +5,7 @@ use super::{Address, Error, ForwardedStyle};
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 use policy::Network;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -202,11 +203,17 @@ impl Connection {
             if listener.public_urls.is_empty() {
                 return base;
             }
+            // Where TLS ends in front of us, the scheme we see is not the client's, and a port that
+            // it wrote may be the default of either.
             let other = match scheme {
-                Scheme::Http => PublicBase::of(Scheme::Https, host),
-                Scheme::Https => PublicBase::of(Scheme::Http, host),
+                Scheme::Http => Scheme::Https,
+                Scheme::Https => Scheme::Http,
             };
-            let known = listener.public(&base).or_else(|| listener.public(other.as_ref()?));
+            let same_host = PublicBase { scheme: other, host: base.host.clone() };
+            let known = listener
+                .public(&base)
+                .or_else(|| listener.public(&same_host))
+                .or_else(|| listener.public(&PublicBase::of(other, host)?));
             if let Some(public) = known {
                 return public.clone();
             }
@@ -214,6 +221,19 @@ impl Connection {
         let own = asked.and_then(|host| PublicBase::of(own_scheme, host));
         own.or_else(|| listener.public_urls.first().cloned())
             .unwrap_or_else(|| PublicBase { scheme: own_scheme, host: self.local.to_string() })
+    }
+
+    /// The host the client named, with its port if it gave one: a trusted proxy's word, else the
+    /// authority of the target, else `Host`. What cannot be a host is none.
+    pub fn asked_host<'r>(&self, uri: &'r Uri, headers: &'r HeaderMap) -> Option<Cow<'r, str>> {
+        if !self.listener.trusted_proxies.is_empty() && self.statement(headers).host.is_some() {
+            return Some(Cow::Owned(self.public_base(uri, headers).host));
+        }
+        let host = match uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => headers.get(header::HOST)?.to_str().ok()?,
+        };
+        Some(Cow::Borrowed(host))
     }
 
     /// What a trusted proxy says of scheme and host; nothing, if the peer is none.
@@ -305,6 +325,13 @@ mod tests {
             ("10.0.0.1", proxy, &[], evil, "http://evil.example"),
             ("10.0.0.9", &[], public, &[("host", "REG.example.com:80")], "https://reg.example.com"),
             ("10.0.0.9", &[], public, &[("host", "reg.example.com")], "https://reg.example.com"),
+            (
+                "10.0.0.9",
+                &[],
+                public,
+                &[("host", "reg.example.com:443")],
+                "https://reg.example.com",
+            ),
             ("10.0.0.9", &[], public, &[("host", "other")], "http://other"),
             ("10.0.0.9", &[], public, &[("host", "user@other")], "https://reg.example.com"),
             ("10.0.0.9", &[], &[], &[("host", "a b")], "http://127.0.0.1:5050"),

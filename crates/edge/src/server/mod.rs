@@ -26,7 +26,7 @@ mod request_body;
 mod settings;
 mod stream;
 
-pub use accept::{Drained, serve};
+pub use accept::{Drained, Handler, serve};
 pub use bind::{Bound, bind};
 pub use certificates::{Certificate, Certificates};
 pub use connection::{Connection, ListenerInfo, PublicBase, Scheme, TlsInfo, UnixPeer};

@@ -1,0 +1,185 @@
+//! What each endpoint of the management API does.
+
+use super::endpoints::Operation;
+use super::params::Params;
+use super::problem::Problem;
+use super::{events, no_content, openapi};
+use crate::body::Body;
+use crate::percent::push_encoded;
+use crate::respond::{bytes_response, json_response};
+use crate::service::Shared;
+use http::{HeaderValue, Response, StatusCode, header};
+use oci::{Digest, Name, Tag};
+use plane::{PrefetchRequest, PurgeTarget};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A page of anything.
+#[derive(Serialize)]
+struct List<T> {
+    items: Vec<T>,
+    #[serde(rename = "continue")]
+    continue_after: Option<String>,
+}
+
+/// What is to be forgotten: one of three.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purge {
+    digest: Option<Digest>,
+    tag: Option<PurgeTag>,
+    pattern: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PurgeTag {
+    name: Name,
+    tag: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pin {
+    reference: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Prefetch {
+    references: Vec<String>,
+    #[serde(default)]
+    platforms: Vec<String>,
+}
+
+/// Runs an operation.
+pub(super) async fn run(
+    shared: &Shared,
+    operation: Operation,
+    params: &Params<'_>,
+    body: &[u8],
+) -> Result<Response<Body>, Problem> {
+    let plane = &shared.plane;
+    match operation {
+        Operation::OpenApi => Ok(json(StatusCode::OK, &openapi::document())),
+        Operation::Status => Ok(json(StatusCode::OK, &plane.status())),
+        Operation::ListCache => {
+            let (repository, pattern) = (params.query("repository"), params.query("pattern"));
+            let after = params.query("continue");
+            let page = plane.cache_page(repository, pattern, after, params.limit()).await?;
+            Ok(json(StatusCode::OK, &page))
+        }
+        Operation::CacheStats => Ok(json(StatusCode::OK, &plane.cache_stats().await?)),
+        Operation::Purge => Ok(json(StatusCode::OK, &plane.purge(purge_target(body)?).await?)),
+        Operation::ListPins => Ok(list(plane.pins().await?)),
+        Operation::Pin => {
+            let pin: Pin = read(body)?;
+            Ok(json(StatusCode::CREATED, &plane.pin(&pin.reference).await?))
+        }
+        Operation::Unpin => {
+            plane.unpin(params.query("reference").unwrap_or_default()).await?;
+            Ok(no_content())
+        }
+        Operation::Prefetch => prefetch(shared, body).await,
+        Operation::ListJobs => Ok(list(plane.jobs())),
+        Operation::Job => Ok(json(StatusCode::OK, &*job(shared, params)?.borrow())),
+        Operation::JobEvents => Ok(events::of_job(job(shared, params)?, &shared.stopping)),
+        Operation::CancelJob => Ok(json(StatusCode::OK, &plane.cancel_job(params.path())?)),
+        Operation::ListRevisions => Ok(list(plane.revisions(params.limit()).await?)),
+        Operation::RevisionText => {
+            let (digest, text) = plane.revision_text(params.path()).await?;
+            Ok(revision(digest, text))
+        }
+        Operation::Rollback => {
+            plane.rollback(params.path()).await?;
+            Ok(json(StatusCode::OK, &plane.status().revision))
+        }
+        Operation::ListUpstreams => Ok(list(plane.upstreams())),
+        Operation::ProbeUpstreams => Ok(list(plane.probe_upstreams().await)),
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    json_response(status, "application/json", value, false)
+}
+
+fn list<T: Serialize>(items: Vec<T>) -> Response<Body> {
+    json(StatusCode::OK, &List { items, continue_after: None })
+}
+
+/// Reads a body. Unknown fields are errors, so that a typing error never means "all".
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::invalid(format!("the body: {error}")))
+}
+
+fn purge_target(body: &[u8]) -> Result<PurgeTarget, Problem> {
+    match read(body)? {
+        Purge { digest: Some(digest), tag: None, pattern: None } => Ok(PurgeTarget::Digest(digest)),
+        Purge { digest: None, tag: Some(PurgeTag { name, tag }), pattern: None } => {
+            let tag = Tag::parse(&tag).map_err(|error| Problem::invalid(error.to_string()))?;
+            Ok(PurgeTarget::Tag(name, tag))
+        }
+        Purge { digest: None, tag: None, pattern: Some(pattern) } => {
+            Ok(PurgeTarget::Pattern(pattern))
+        }
+        _ => Err(Problem::invalid("name one of digest, tag and pattern")),
+    }
+}
+
+async fn prefetch(shared: &Shared, body: &[u8]) -> Result<Response<Body>, Problem> {
+    let Prefetch { references, platforms } = read(body)?;
+    let job = shared.plane.prefetch(PrefetchRequest { references, platforms }).await?;
+    let mut response = json(StatusCode::ACCEPTED, &job);
+    let mut location = "/api/v1/jobs/".to_owned();
+    push_encoded(&mut location, &job.id);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn job(
+    shared: &Shared,
+    params: &Params<'_>,
+) -> Result<tokio::sync::watch::Receiver<plane::JobView>, Problem> {
+    let gone = || Problem::not_found("there is no such job; it may be too long ago");
+    shared.plane.job(params.path()).ok_or_else(gone)
+}
+
+fn revision(digest: Digest, text: String) -> Response<Body> {
+    let mut response = bytes_response(StatusCode::OK, "application/yaml", text, false);
+    if let Ok(etag) = HeaderValue::try_from(format!("\"{digest}\"")) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_names_one_thing() {
+        let digest = Digest::sha256(b"");
+        let by_digest = format!(r#"{{"digest":"{digest}"}}"#);
+        let target = purge_target(by_digest.as_bytes()).unwrap();
+        assert!(matches!(target, PurgeTarget::Digest(held) if held == digest));
+        let target = purge_target(br#"{"tag":{"name":"a/b","tag":"1"}}"#).unwrap();
+        assert!(matches!(target, PurgeTarget::Tag(name, _) if name.as_str() == "a/b"));
+        let target = purge_target(br#"{"pattern":"a/**"}"#).unwrap();
+        assert!(matches!(target, PurgeTarget::Pattern(pattern) if pattern == "a/**"));
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#"{"patern":"a/**"}"#,
+            r#"{"digest":"sha256:1"}"#,
+            r#"{"tag":{"name":"a/b"}}"#,
+            r#"{"tag":{"name":"a/b","tag":"/"}}"#,
+            r#"{"tag":{"name":"A","tag":"1"}}"#,
+            r#"{"pattern":"a","tag":{"name":"a/b","tag":"1"}}"#,
+        ] {
+            assert_eq!(purge_target(body.as_bytes()).unwrap_err().status(), 400, "{body}");
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Schemas of the management API (JSON Schema 2020-12, as OpenAPI 3.1 has it). A test holds them
+//! against what the pipeline's values look like in JSON.
+
+use serde_json::{Map, Value, json};
+
+/// All schemas, by name.
+pub(super) fn schemas() -> Value {
+    let mut all = Map::new();
+    for (name, schema) in state().into_iter().chain(cache()).chain(jobs()).chain(requests()) {
+        all.insert(name.to_owned(), schema);
+    }
+    Value::Object(all)
+}
+
+type Named = (&'static str, Value);
+
+/// An object with these properties, all required, and no others.
+fn object(properties: &[(&str, Value)]) -> Value {
+    let names: Vec<&str> = properties.iter().map(|(name, _)| *name).collect();
+    partly(properties, &names)
+}
+
+/// An object with these properties, some of them required, and no others.
+fn partly(properties: &[(&str, Value)], required: &[&str]) -> Value {
+    let properties: Map<String, Value> =
+        properties.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    json!({
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn count() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn flag() -> Value {
+    json!({ "type": "boolean" })
+}
+
+fn time() -> Value {
+    json!({ "type": "string", "format": "date-time" })
+}
+
+fn digest() -> Value {
+    json!({ "type": "string", "pattern": "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$" })
+}
+
+fn named(schema: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+fn list_of(schema: Value) -> Value {
+    json!({ "type": "array", "items": schema })
+}
+
+/// The same, or `null`.
+fn or_null(schema: Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "null" }] })
+}
+
+fn state() -> Vec<Named> {
+    vec![
+        (
+            "Status",
+            object(&[
+                ("ready", flag()),
+                ("warnings", list_of(text())),
+                ("revision", named("RevisionStatus")),
+                ("store", named("StoreStatus")),
+                ("catalog", named("CatalogStatus")),
+                ("upstreams", list_of(named("Upstream"))),
+            ]),
+        ),
+        (
+            "RevisionStatus",
+            object(&[
+                ("digest", digest()),
+                ("source", text()),
+                ("activated", time()),
+                ("problem", or_null(text())),
+            ]),
+        ),
+        (
+            "Revision",
+            object(&[
+                ("digest", digest()),
+                ("source", text()),
+                ("documents", count()),
+                ("firstActivated", time()),
+                ("lastActivated", time()),
+                ("active", flag()),
+            ]),
+        ),
+        (
+            "StoreStatus",
+            object(&[
+                ("blobs", count()),
+                ("bytes", count()),
+                ("maxBytes", or_null(count())),
+                ("disk", or_null(named("Disk"))),
+                ("full", flag()),
+            ]),
+        ),
+        (
+            "Disk",
+            object(&[
+                ("totalBytes", count()),
+                ("freeBytes", count()),
+                ("totalInodes", count()),
+                ("freeInodes", count()),
+            ]),
+        ),
+        (
+            "CatalogStatus",
+            object(&[
+                ("writable", flag()),
+                ("waitingBatches", count()),
+                ("gaps", count()),
+                ("problem", or_null(text())),
+            ]),
+        ),
+        ("Upstream", object(&[("name", text()), ("endpoints", list_of(named("Endpoint")))])),
+        (
+            "Endpoint",
+            object(&[
+                ("url", text()),
+                ("available", flag()),
+                ("problem", or_null(text())),
+                ("rateLimitRemaining", or_null(count())),
+                ("rateLimit", or_null(count())),
+                ("certificateNotAfter", or_null(time())),
+            ]),
+        ),
+    ]
+}
+
+fn cache() -> Vec<Named> {
+    vec![
+        (
+            "CacheEntry",
+            object(&[
+                ("name", text()),
+                ("tags", list_of(text())),
+                ("digest", digest()),
+                ("kind", json!({ "enum": ["manifest", "blob"] })),
+                ("sizeBytes", or_null(count())),
+                ("present", flag()),
+                ("lastUsed", or_null(time())),
+                ("pinned", flag()),
+                ("privateTo", or_null(text())),
+            ]),
+        ),
+        (
+            "CacheStats",
+            object(&[
+                ("blobs", count()),
+                ("bytes", count()),
+                ("parts", count()),
+                ("partsBytes", count()),
+                ("maxBytes", or_null(count())),
+                ("disk", or_null(named("Disk"))),
+                ("repositories", list_of(named("RepositoryUsage"))),
+            ]),
+        ),
+        (
+            "RepositoryUsage",
+            object(&[
+                ("repository", text()),
+                ("blobs", count()),
+                ("bytes", count()),
+                ("shareBytes", or_null(count())),
+            ]),
+        ),
+        (
+            "Purged",
+            object(&[
+                ("tags", count()),
+                ("contents", count()),
+                ("blobs", count()),
+                ("bytes", count()),
+            ]),
+        ),
+        (
+            "Pin",
+            object(&[
+                ("name", text()),
+                ("reference", or_null(text())),
+                ("since", or_null(time())),
+                ("repository", or_null(text())),
+            ]),
+        ),
+    ]
+}
+
+fn jobs() -> Vec<Named> {
+    vec![
+        (
+            "Job",
+            object(&[
+                ("id", text()),
+                ("kind", text()),
+                ("state", named("JobState")),
+                ("totalBytes", count()),
+                ("doneBytes", count()),
+                ("items", list_of(named("JobItem"))),
+                ("created", time()),
+                ("updated", time()),
+            ]),
+        ),
+        (
+            "JobItem",
+            object(&[
+                ("reference", text()),
+                ("digest", or_null(digest())),
+                ("state", named("JobState")),
+                ("problem", or_null(text())),
+            ]),
+        ),
+        ("JobState", json!({ "enum": ["Queued", "Running", "Done", "Failed", "Cancelled"] })),
+    ]
+}
+
+fn requests() -> Vec<Named> {
+    let tag = object(&[("name", text()), ("tag", text())]);
+    vec![
+        (
+            "PurgeRequest",
+            json!({
+                "description": "One of the three",
+                "oneOf": [
+                    object(&[("digest", digest())]),
+                    object(&[("tag", tag)]),
+                    object(&[("pattern", text())]),
+                ],
+            }),
+        ),
+        ("PinRequest", object(&[("reference", text())])),
+        (
+            "PrefetchRequest",
+            partly(
+                &[("references", list_of(text())), ("platforms", list_of(text()))],
+                &["references"],
+            ),
+        ),
+        (
+            "Problem",
+            partly(
+                &[
+                    ("type", text()),
+                    ("title", text()),
+                    ("status", count()),
+                    ("detail", text()),
+                    ("requestId", text()),
+                    ("decision", text()),
+                ],
+                &["type", "title", "status", "detail", "requestId"],
+            ),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use oci::{Digest, Name};
+    use plane::*;
+    use serde::Serialize;
+
+    /// The properties that a schema names are those that the value has.
+    fn agrees(schema: &str, value: &impl Serialize) {
+        let schemas = schemas();
+        let value = serde_json::to_value(value).unwrap();
+        let held: Vec<&String> = value.as_object().unwrap().keys().collect();
+        let named = schemas[schema]["properties"].as_object().unwrap();
+        assert_eq!(held, named.keys().collect::<Vec<_>>(), "{schema}");
+    }
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn status() -> Status {
+        let (problem, max_bytes, disk) = (None, None, None);
+        let digest = Digest::sha256(b"");
+        Status {
+            ready: true,
+            warnings: Vec::new(),
+            revision: RevisionStatus { digest, source: String::new(), activated: AT, problem },
+            store: StoreStatus { blobs: 0, bytes: 0, max_bytes, disk, full: false },
+            catalog: CatalogStatus { writable: true, waiting_batches: 0, gaps: 0, problem: None },
+            upstreams: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_state_looks_as_described() {
+        let status = status();
+        agrees("Status", &status);
+        agrees("RevisionStatus", &status.revision);
+        agrees("StoreStatus", &status.store);
+        agrees("CatalogStatus", &status.catalog);
+        let disk = DiskStatus { total_bytes: 0, free_bytes: 0, total_inodes: 0, free_inodes: 0 };
+        agrees("Disk", &disk);
+        agrees("Upstream", &UpstreamView { name: String::new(), endpoints: Vec::new() });
+        let endpoint = EndpointView {
+            url: String::new(),
+            available: true,
+            problem: None,
+            rate_limit_remaining: None,
+            rate_limit: None,
+            certificate_not_after: None,
+        };
+        agrees("Endpoint", &endpoint);
+        let revision = RevisionView {
+            digest: Digest::sha256(b""),
+            source: String::new(),
+            documents: 0,
+            first_activated: AT,
+            last_activated: AT,
+            active: false,
+        };
+        agrees("Revision", &revision);
+    }
+
+    #[test]
+    fn the_cache_looks_as_described() {
+        let entry = CacheEntry {
+            name: Name::parse("a/b").unwrap(),
+            tags: Vec::new(),
+            digest: Digest::sha256(b""),
+            kind: "blob".to_owned(),
+            size_bytes: None,
+            present: true,
+            last_used: None,
+            pinned: false,
+            private_to: None,
+        };
+        agrees("CacheEntry", &entry);
+        let stats = CacheStats {
+            blobs: 0,
+            bytes: 0,
+            parts: 0,
+            parts_bytes: 0,
+            max_bytes: None,
+            disk: None,
+            repositories: Vec::new(),
+        };
+        agrees("CacheStats", &stats);
+        let usage =
+            RepositoryUsage { repository: String::new(), blobs: 0, bytes: 0, share_bytes: None };
+        agrees("RepositoryUsage", &usage);
+        agrees("Purged", &Purged::default());
+        let pin = PinView { name: String::new(), reference: None, since: None, repository: None };
+        agrees("Pin", &pin);
+    }
+
+    #[test]
+    fn jobs_look_as_described() {
+        let item = Reported {
+            reference: String::new(),
+            digest: None,
+            state: JobState::Queued,
+            problem: None,
+        };
+        agrees("JobItem", &item);
+        let job = JobView {
+            id: String::new(),
+            kind: String::new(),
+            state: JobState::Queued,
+            total_bytes: 0,
+            done_bytes: 0,
+            items: Vec::new(),
+            created: AT,
+            updated: AT,
+        };
+        agrees("Job", &job);
+        let states: Vec<Value> = [
+            JobState::Queued,
+            JobState::Running,
+            JobState::Done,
+            JobState::Failed,
+            JobState::Cancelled,
+        ]
+        .iter()
+        .map(|state| serde_json::to_value(state).unwrap())
+        .collect();
+        assert_eq!(schemas()["JobState"]["enum"], Value::Array(states));
+    }
+}

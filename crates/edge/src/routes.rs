@@ -1,0 +1,50 @@
+//! What is answered where: the whole surface on one page.
+
+use crate::body::Body;
+use crate::server::Connection;
+use crate::service::Shared;
+use crate::{api, errors, health, v2};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use plane::{Peer, Trail};
+use telemetry::Route;
+
+/// Answers a request.
+pub(crate) async fn answer(
+    shared: &Shared,
+    request: Request<Incoming>,
+    connection: &Connection,
+    peer: Peer,
+    trail: &mut Trail,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    if path.starts_with("/v2/") || path == "/v2" {
+        // A push is refused without reading it; hyper then closes the connection.
+        drop(body);
+        return v2::answer(shared, &parts, connection, peer, trail).await;
+    }
+    if path.starts_with("/api/") {
+        trail.set_route(Route::Api);
+        let request = api::Call { parts: &parts, body, connection, peer };
+        return api::answer(shared, request, trail).await;
+    }
+    let route = match path {
+        "/healthz" | "/readyz" => Route::Health,
+        "/metrics" => Route::Metrics,
+        _ => Route::Other,
+    };
+    trail.set_route(route);
+    let is_head = parts.method == Method::HEAD;
+    let is_read = is_head || parts.method == Method::GET;
+    match path {
+        "/healthz" | "/readyz" | "/metrics" | "/" if !is_read => {
+            errors::method_not_allowed("GET, HEAD", trail, is_head)
+        }
+        "/healthz" => health::alive(is_head),
+        "/readyz" => health::ready(shared, peer, is_head),
+        "/metrics" => health::metrics(shared, is_head),
+        "/" => health::home(is_head),
+        _ => errors::no_such_page(trail, is_head),
+    }
+}

@@ -1,0 +1,41 @@
+//! Header names and values of the distribution API, and `Cache-Status` (RFC 9211).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use plane::CacheState;
+use telemetry::CacheStatus;
+
+pub(super) const API_VERSION: HeaderName =
+    HeaderName::from_static("docker-distribution-api-version");
+pub(super) const REGISTRY_2_0: HeaderValue = HeaderValue::from_static("registry/2.0");
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(super) const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+pub(super) const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Says how the cache came by an answer, and how long ago the upstream last confirmed it.
+///
+/// RFC 9211 §2: `hit` and `fwd` exclude each other; `stored` and `collapsed` go with `fwd`. A tag
+/// is revalidated by HEAD, whose answer is 200, so there is no `fwd-status=304` to tell; what is
+/// served though it is stale says so in `detail`.
+pub(super) fn put_cache(headers: &mut HeaderMap, cache: CacheState) {
+    let value = match cache.status {
+        CacheStatus::None => return,
+        CacheStatus::Hit => HeaderValue::from_static("lockgate; hit"),
+        CacheStatus::Miss => HeaderValue::from_static("lockgate; fwd=miss; stored"),
+        CacheStatus::Joined => HeaderValue::from_static("lockgate; fwd=miss; stored; collapsed"),
+        CacheStatus::Stale => HeaderValue::from_static("lockgate; hit; detail=stale"),
+        CacheStatus::Revalidated => {
+            HeaderValue::from_static("lockgate; fwd=stale; detail=revalidated")
+        }
+        CacheStatus::Uncached => HeaderValue::from_static("lockgate; fwd=miss; detail=uncached"),
+    };
+    headers.insert(CACHE_STATUS, value);
+    if let Some(age) = cache.age {
+        headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
+}
+
+/// A value made of text that we wrote ourselves.
+pub(super) fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
+}

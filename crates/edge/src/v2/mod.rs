@@ -1,0 +1,91 @@
+//! The distribution API: a request becomes an [`Ask`], what is served becomes an answer.
+//!
+//! `Authorization` headers are accepted and never looked at: clients of a mirror send credentials
+//! that are meant for somebody else, and nothing of them may go upstream.
+
+mod blob;
+mod conditions;
+mod headers;
+mod lists;
+mod manifest;
+mod multipart;
+
+use crate::body::Body;
+use crate::errors;
+use crate::respond::bytes_response;
+use crate::server::Connection;
+use crate::service::Shared;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use plane::{Ask, Method, Peer, ReadHow, Served, Trail, What};
+
+/// What of a request an answer depends on.
+pub(super) struct Asked<'r> {
+    path: &'r str,
+    query: Option<&'r str>,
+    headers: &'r HeaderMap,
+    is_head: bool,
+}
+
+/// Answers a request for `/v2/**`.
+pub(crate) async fn answer(
+    shared: &Shared,
+    parts: &Parts,
+    connection: &Connection,
+    peer: Peer,
+    trail: &mut Trail,
+) -> Response<Body> {
+    let method = method_of(&parts.method);
+    let host = connection.asked_host(&parts.uri, &parts.headers);
+    let ask = Ask {
+        method,
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+        host: host.as_deref(),
+        peer,
+        // With TLS our own code touches the bytes, and a mapping could fail under it.
+        read: if connection.tls.is_some() { ReadHow::Copied } else { ReadHow::Mapped },
+    };
+    let asked = Asked {
+        path: ask.path,
+        query: ask.query,
+        headers: &parts.headers,
+        is_head: method == Method::Head,
+    };
+    let mut response = match shared.plane.handle(&ask, trail).await {
+        Ok(served) => respond(served, &asked, trail).await,
+        Err(refusal) => errors::refused(&refusal, method, trail),
+    };
+    response.headers_mut().insert(headers::API_VERSION, headers::REGISTRY_2_0);
+    response
+}
+
+async fn respond(served: Served, asked: &Asked<'_>, trail: &mut Trail) -> Response<Body> {
+    let Served { what, cache, namespace } = served;
+    let mut response = match what {
+        What::Base => bytes_response(StatusCode::OK, "application/json", "{}", asked.is_head),
+        What::Manifest(content) => manifest::answer(&content, asked),
+        What::Blob(blob) => blob::answer(blob, asked, trail).await,
+        What::Tags { name, tags, more_after } => lists::tags(&name, &tags, more_after, asked),
+        What::Referrers { descriptors, filter } => {
+            lists::referrers(&descriptors, filter.is_some(), asked)
+        }
+        What::Catalog { names, more_after } => lists::catalog(&names, more_after, asked),
+    };
+    let held = response.headers_mut();
+    headers::put_cache(held, cache);
+    if let Some(Ok(namespace)) = namespace.map(HeaderValue::try_from) {
+        held.insert(headers::OCI_NAMESPACE, namespace);
+    }
+    response
+}
+
+fn method_of(method: &http::Method) -> Method {
+    match *method {
+        http::Method::GET => Method::Get,
+        http::Method::HEAD => Method::Head,
+        http::Method::POST | http::Method::PUT | http::Method::PATCH => Method::Push,
+        http::Method::DELETE => Method::Delete,
+        _ => Method::Other,
+    }
+}
