@@ -11,6 +11,8 @@ pub struct EndpointProbe {
     pub is_reachable: bool,
     /// End of the server certificate it showed, for https.
     pub certificate_not_after: Option<Timestamp>,
+    /// What its clock says: the `Date` header of its answer, by which ours is judged.
+    pub clock: Option<Timestamp>,
     /// One for each credential; one for anonymous use when there is none.
     pub credentials: Vec<CredentialProbe>,
     /// What it says of its rate limit.

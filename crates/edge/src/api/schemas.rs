@@ -136,6 +136,7 @@ fn state() -> Vec<Named> {
                 ("rateLimitRemaining", or_null(count())),
                 ("rateLimit", or_null(count())),
                 ("certificateNotAfter", or_null(time())),
+                ("clock", or_null(time())),
             ]),
         ),
     ]
@@ -315,6 +316,7 @@ mod tests {
             rate_limit_remaining: None,
             rate_limit: None,
             certificate_not_after: None,
+            clock: None,
         };
         agrees("Endpoint", &endpoint);
         let revision = RevisionView {
