@@ -50,11 +50,13 @@ impl Layout {
             instance: format!("{TEMP_PREFIX}{:x}-{random:016x}-", std::process::id()),
             temps: AtomicU64::new(0),
         };
+        let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(data_dir);
+        made.map_err(|error| Error::io("make the directory", data_dir, error))?;
+        make_dir_durably(&layout.blobs)?;
         for algorithm in ALGORITHMS {
-            let path = layout.algorithm_dir(algorithm);
-            make_dirs(&path)?;
+            make_dir_durably(&layout.algorithm_dir(algorithm))?;
         }
-        make_dirs(&layout.fills)?;
+        make_dir_durably(&layout.fills)?;
         Ok(layout)
     }
 
@@ -111,11 +113,6 @@ impl Layout {
             None => FillFile::Other,
         }
     }
-}
-
-fn make_dirs(path: &Path) -> Result<(), Error> {
-    let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(path);
-    made.map_err(|error| Error::io("make the directory", path, error))
 }
 
 /// Makes one directory unless it is there, so that it survives a crash.

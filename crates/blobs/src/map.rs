@@ -144,6 +144,9 @@ impl Mapping {
     pub(crate) fn is_resident(&self, range: Range<usize>) -> bool {
         let page = page_bytes();
         let end = range.end.min(self.bytes.len());
+        if range.start >= end {
+            return true;
+        }
         let mut at = range.start / page * page;
         let mut present = [0u8; PAGES_MAX];
         while at < end {
@@ -198,4 +201,71 @@ fn page_bytes() -> usize {
         let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         usize::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(4096)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(length: usize) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![7; length]).unwrap();
+        file
+    }
+
+    #[test]
+    fn address_space_is_given_back_with_the_last_slice() {
+        let budget = MapBudget::new(10_000);
+        let mapping = Mapping::new(&file(9000), 0, 9000, budget.reserve(9000).unwrap()).unwrap();
+        let slice = mapping.slice(8999..9000);
+        let weak = mapping.downgrade();
+        drop(mapping);
+        assert!(budget.reserve(9000).is_none());
+        assert_eq!(weak.upgrade().unwrap().slice(8999..9000), slice);
+        drop(slice);
+        assert!(weak.upgrade().is_none() && !weak.is_alive());
+        assert_eq!(budget.used_bytes(), 0);
+        assert!(budget.reserve(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn populated_is_resident() {
+        let length = 2 * WINDOW_BYTES + 123;
+        let budget = MapBudget::new(u64::MAX);
+        let charge = budget.reserve(length as u64).unwrap();
+        let file = file(length);
+        let mapping = Mapping::new(&file, 0, length, charge).unwrap();
+        file.sync_all().unwrap();
+        // Drops the pages where the file system can; without that, populating has less to do.
+        let all = rustix::fs::Advice::DontNeed;
+        rustix::fs::fadvise(&file, 0, None, all).unwrap();
+        for range in [0..1, 5000..WINDOW_BYTES + 5, 2 * WINDOW_BYTES..length, 0..length] {
+            mapping.populate(range.clone()).unwrap();
+            assert!(mapping.is_resident(range.clone()), "{range:?}");
+        }
+        mapping.will_need(length..length + WINDOW_BYTES);
+    }
+
+    #[test]
+    fn pages_that_are_not_in_memory_are_seen() {
+        // A hole that nobody read: no page of it can be in memory.
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        let charge = MapBudget::new(1 << 20).reserve(1 << 20).unwrap();
+        let mapping = Mapping::new(&file, 0, 1 << 20, charge).unwrap();
+        assert!(!mapping.is_resident(0..1 << 20));
+        assert!(mapping.is_resident(7..7), "nothing is always there");
+    }
+
+    #[test]
+    fn nothing_cannot_be_mapped() {
+        let budget = MapBudget::new(u64::MAX);
+        let map = |offset, length| {
+            Mapping::new(&file(100), offset, length, budget.reserve(1).unwrap()).map(|_| ())
+        };
+        assert_eq!(map(0, 0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(map(1, 10).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(map(0, 100).is_ok());
+    }
 }

@@ -80,3 +80,42 @@ impl Known {
         left.map(|(_, mapping)| mapping)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(segments: u64) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        for index in 0..segments {
+            file.write_all(&vec![index as u8; WINDOW_BYTES]).unwrap();
+        }
+        file
+    }
+
+    #[test]
+    fn readers_of_one_segment_share_a_mapping_as_long_as_one_holds_it() {
+        let file = file(RECENT_MAX as u64 + 2);
+        let opens = OpenBlobs::new(1, u64::MAX);
+        let segments = Segments::new(opens);
+        let slice = segments.get(&file, 0).unwrap().slice(10..20);
+        for index in 1..RECENT_MAX as u64 + 2 {
+            let bytes = segments.get(&file, index).unwrap().slice(0..WINDOW_BYTES);
+            assert!(bytes.iter().all(|byte| u64::from(*byte) == index));
+        }
+        assert_eq!(segments.known.lock().recent.len(), RECENT_MAX);
+        let again = segments.get(&file, 0).unwrap().slice(10..20);
+        assert_eq!(again.as_ptr(), slice.as_ptr());
+        let known = segments.known.lock();
+        // The first, and the recent ones; segment 1 and 2 left and were unmapped.
+        let alive = known.mapped.values().filter(|mapping| mapping.is_alive()).count();
+        assert_eq!(alive, RECENT_MAX);
+    }
+
+    #[test]
+    fn without_address_space_nothing_is_mapped() {
+        let segments = Segments::new(OpenBlobs::new(1, SEGMENT_BYTES - 1));
+        assert!(segments.get(&file(1), 0).is_none());
+    }
+}

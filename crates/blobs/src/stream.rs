@@ -215,3 +215,83 @@ fn read_on_pool(
         Ok(bytes)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Options, Store};
+    use futures_util::StreamExt;
+    use oci::Digest;
+
+    const SIZE: usize = 3 * READ_BYTES + 77;
+
+    fn blob(store: &Store) -> (Arc<OpenBlob>, Vec<u8>) {
+        let bytes: Vec<u8> = (0..SIZE).map(|at| (at / 1000) as u8).collect();
+        let digest = Digest::sha256(&bytes);
+        store.put(&digest, &bytes).unwrap();
+        (store.opens().get(&digest).unwrap(), bytes)
+    }
+
+    async fn rest(mut stream: BlobStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(bytes) = stream.next().await {
+            all.extend_from_slice(&bytes.unwrap());
+        }
+        all
+    }
+
+    // Whether bytes are in memory is the system's business, so these begin in the state that they
+    // are about.
+
+    #[tokio::test]
+    async fn what_is_not_in_memory_is_read_ahead_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path())).unwrap();
+        let (blob, bytes) = blob(&store);
+        let range = ByteRange { start: 5, end: SIZE as u64 - 1 };
+        let mut stream = BlobStream::new(blob, range, ReadHow::Copied);
+        stream.source = Source::Cold { next: 5, reads: VecDeque::new() };
+        assert_eq!(stream.next().await.unwrap().unwrap(), bytes[5..5 + READ_BYTES]);
+        let Source::Cold { next, reads } = &stream.source else { panic!("stays cold") };
+        assert_eq!((*next, reads.len()), (5 + (READ_AHEAD * READ_BYTES) as u64, READ_AHEAD - 1));
+        assert_eq!(rest(stream).await, bytes[5 + READ_BYTES..SIZE - 1]);
+    }
+
+    #[tokio::test]
+    async fn a_mapping_that_cannot_be_read_gives_way_to_copies() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path())).unwrap();
+        let (blob, bytes) = blob(&store);
+        let mut stream =
+            BlobStream::new(blob, ByteRange { start: 0, end: SIZE as u64 }, ReadHow::Mapped);
+        let Source::Mapped { populating, .. } = &mut stream.source else { panic!("is mapped") };
+        let failure = || Err(io::Error::from_raw_os_error(libc::EFAULT));
+        *populating = Some(tokio::task::spawn_blocking(failure));
+        let first = stream.next().await.unwrap().unwrap();
+        assert!(!matches!(stream.source, Source::Mapped { .. }));
+        assert_eq!([first.to_vec(), rest(stream).await].concat(), bytes);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_an_error_and_then_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path())).unwrap();
+        let (blob, _) = blob(&store);
+        let file = std::fs::OpenOptions::new().write(true).open(blob.path()).unwrap();
+        file.set_len(10).unwrap();
+        for cold in [false, true] {
+            let range = ByteRange { start: 0, end: SIZE as u64 };
+            let mut stream = BlobStream::new(blob.clone(), range, ReadHow::Copied);
+            if cold {
+                stream.source = Source::Cold { next: 0, reads: VecDeque::new() };
+            }
+            let mut ends = Vec::new();
+            while let Some(item) = stream.next().await {
+                ends.push(item.map(|bytes| bytes.len()));
+            }
+            assert!(matches!(ends.pop(), Some(Err(Error::TooShort { offset: 10, .. }))), "{cold}");
+            assert!(ends.iter().all(Result::is_ok));
+            assert!(stream.next().await.is_none());
+        }
+    }
+}
