@@ -1,1 +1,52 @@
-//! The request pipeline; remote repositories; shared fills; freshness; eviction.
+//! The pipeline: what is asked, by whom, of what, whether it may be, and where the bytes are.
+//!
+//! ```text
+//! identify → route → resolve → gather → decide → serve → record
+//! ```
+//!
+//! It exists so that one straight line ([`Plane::handle`]) stands between a request and a byte.
+//! Around it: the [`View`] that a request takes once (contracts §6), the shared fill of a cold
+//! blob, the memory that serves what is hot without the catalog, and the housekeeping that keeps
+//! the store within its bounds. `edge` puts it on the wire, `lockgate` puts it together.
+
+mod admin;
+mod answer;
+mod ask;
+mod clock;
+mod fill;
+mod freshness;
+mod jobs;
+mod keep;
+mod lists;
+mod manifests;
+mod memory;
+mod pipeline;
+mod plane;
+mod refusal;
+mod revisions;
+mod routes;
+mod shelf;
+mod singleflight;
+mod stream;
+mod tags;
+mod view;
+
+pub use admin::{
+    AdminError, CacheEntry, CachePage, CacheStats, CatalogStatus, DiskStatus, EndpointView,
+    PinView, PurgeTarget, Purged, RepositoryUsage, RevisionStatus, RevisionView, Status,
+    StoreStatus, UpstreamView,
+};
+pub use answer::{BlobAnswer, CacheState, ManifestContent, Served, What};
+pub use ask::{Ask, Method, Peer};
+pub use clock::Clock;
+pub use fill::FillSettings;
+pub use jobs::{JobState, JobView, PrefetchRequest, Reported};
+pub use keep::KeepSettings;
+pub use pipeline::{Trail, TrailEnd};
+pub use plane::{Options, Plane};
+pub use refusal::Refusal;
+pub use revisions::{Applied, ApplyError};
+pub use stream::{ByteStream, StreamError};
+pub use view::View;
+
+pub use blobs::ReadHow;

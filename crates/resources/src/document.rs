@@ -74,7 +74,7 @@ impl Document {
     }
 
     /// The place of a field, or of the document.
-    pub(crate) fn place_of(&self, path: &str) -> &Place {
+    pub fn place_of(&self, path: &str) -> &Place {
         self.field_places.get(path).unwrap_or(&self.place)
     }
 }

@@ -1,0 +1,136 @@
+//! The shared fill: one download per digest, streamed to all who wait while it is stored
+//! (contracts §8, design invariants 2 and 3).
+//!
+//! A fill is a task of the process, not of a request. It writes and hashes what the upstream sends
+//! ([`writer`]); those who wait follow it ([`reader`]), each at its own pace and offset, through
+//! what they share ([`state`]): the last chunks in memory and the part file behind them. The end of
+//! the blob is held back until the digest is right. Whoever leaves or crawls stops nobody; a fill
+//! that nobody wants is parked and resumed by the next who does.
+
+mod reader;
+mod state;
+mod window;
+mod writer;
+
+pub(crate) use reader::FillReader;
+pub(crate) use state::{Fill, FillFailure, refusal_of};
+
+use crate::shelf::Shelf;
+use oci::{Digest, Name};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use upstream::{Class, Upstream};
+
+/// How downloads are bounded.
+#[derive(Clone, Copy, Debug)]
+pub struct FillSettings {
+    /// Downloads at a time; further ones wait. Bounds memory, sockets and open files.
+    pub max_concurrent: usize,
+    /// How long a download goes on that nobody wants any more.
+    pub linger: Duration,
+    /// Most bytes of parked downloads.
+    pub parts_max_bytes: u64,
+}
+
+impl Default for FillSettings {
+    fn default() -> Self {
+        Self { max_concurrent: 256, linger: Duration::from_secs(60), parts_max_bytes: 20 << 30 }
+    }
+}
+
+/// Where a blob comes from, and for whom.
+#[derive(Clone)]
+pub(crate) struct FillSource {
+    pub(crate) upstream: Upstream,
+    pub(crate) upstream_label: Arc<str>,
+    /// What the upstream calls the repository.
+    pub(crate) upstream_name: Name,
+    /// The canonical name.
+    pub(crate) name: Name,
+    /// The credential scope the upstream is asked with.
+    pub(crate) private_to: Option<String>,
+    pub(crate) media_type: Option<oci::MediaType>,
+    pub(crate) class: Class,
+}
+
+/// The fills that run.
+#[derive(Clone)]
+pub(crate) struct Fills(Arc<Inner>);
+
+struct Inner {
+    shelf: Arc<Shelf>,
+    settings: FillSettings,
+    running: Mutex<HashMap<Digest, Arc<Fill>>>,
+    slots: Semaphore,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Fills {
+    pub(crate) fn new(shelf: Arc<Shelf>, settings: FillSettings) -> Self {
+        let slots = Semaphore::new(settings.max_concurrent.clamp(1, Semaphore::MAX_PERMITS));
+        Self(Arc::new(Inner {
+            shelf,
+            settings,
+            running: Mutex::default(),
+            slots,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// The fill of a digest, if one runs. Joining it may need a word of one's own upstream first:
+    /// [`Fill::is_vouched_by`].
+    pub(crate) fn find(&self, digest: &Digest) -> Option<Arc<Fill>> {
+        self.0.running.lock().get(digest).cloned()
+    }
+
+    /// Reads along with the fill of a digest, which is begun from `source` if none runs. The flag
+    /// tells whether one did.
+    pub(crate) fn join_or_start(&self, digest: &Digest, source: FillSource) -> (FillReader, bool) {
+        let mut running = self.0.running.lock();
+        if let Some(fill) = running.get(digest) {
+            let reader = FillReader::new(fill.clone());
+            // On a full disk, who comes too late for what is gone begins a fill of its own.
+            if fill.can_serve_from(0) {
+                return (reader, true);
+            }
+        }
+        let fill = Arc::new(Fill::new(*digest, source.name.clone()));
+        running.insert(*digest, fill.clone());
+        drop(running);
+        let reader = FillReader::new(fill.clone());
+        self.0.tasks.spawn(writer::run(self.clone(), fill, source));
+        (reader, false)
+    }
+
+    /// How many run.
+    pub(crate) fn count(&self) -> usize {
+        self.0.running.lock().len()
+    }
+
+    /// Whether a digest is being filled.
+    pub(crate) fn is_running(&self, digest: &Digest) -> bool {
+        self.0.running.lock().contains_key(digest)
+    }
+
+    /// Parks every fill and waits for their tasks.
+    pub(crate) async fn stop(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Takes an ended fill off the list, unless another took its place.
+    fn remove(&self, fill: &Arc<Fill>) {
+        let mut running = self.0.running.lock();
+        if running.get(&fill.digest).is_some_and(|held| Arc::ptr_eq(held, fill)) {
+            running.remove(&fill.digest);
+        }
+    }
+}

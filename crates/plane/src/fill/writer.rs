@@ -1,0 +1,483 @@
+//! The one task that writes a fill: upstream → hash and part file → those who wait.
+//!
+//! While one batch of bytes is hashed and written on the blocking pool, the next is gathered from
+//! the network. A batch is published as soon as it is written, so the first byte of a blob leaves
+//! when the upstream's arrives.
+
+use super::state::{Fill, FillFailure};
+use super::{FillSource, Fills};
+use crate::shelf::{ContentNote, Shelf};
+use blobs::{Part, Validators};
+use bytes::{Bytes, BytesMut};
+use catalog::Batch as Notes;
+use futures_util::FutureExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use telemetry::FillResult;
+use upstream::{FailureKind, Resume, Transfer};
+
+/// Bytes hashed and written at a time.
+const BATCH_BYTES: usize = 256 << 10;
+/// Memory for the windows of all fills together, and the bounds of each one's share.
+const WINDOWS_BYTES: usize = 64 << 20;
+const WINDOW_MAX_BYTES: usize = 4 << 20;
+const WINDOW_MIN_BYTES: usize = 512 << 10;
+/// With more readers than this, small chunks are worth waiting for: waking them all costs more.
+const PATIENT_READERS: usize = 4;
+/// How long to wait for a batch to fill then.
+const PATIENCE: Duration = Duration::from_millis(2);
+/// A fill with less than this to go, or with most of it done, is finished even if nobody waits.
+const FINISH_BYTES: u64 = 32 << 20;
+/// How long the writer of an unkept fill waits for its slowest reader.
+const LAGGARD_TIME: Duration = Duration::from_secs(20);
+
+/// Where the bytes go.
+enum Sink {
+    /// Into the part file.
+    Part(Box<Part>),
+    /// Nowhere but to the readers; the part, if there is one, keeps the hash.
+    Unkept(Box<Part>),
+}
+
+/// What was gathered from the network, and whether that was the end.
+struct Gathered {
+    chunks: Vec<Bytes>,
+    end: Option<Result<(), FillFailure>>,
+}
+
+/// How a fill ended, when not by being complete.
+enum Ended {
+    Failed(FillFailure),
+    Parked,
+}
+
+impl From<FillFailure> for Ended {
+    fn from(failure: FillFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Runs a fill to its end, whatever that is.
+pub(super) async fn run(fills: Fills, fill: Arc<Fill>, source: FillSource) {
+    let shelf = fills.0.shelf.clone();
+    let began = Instant::now();
+    shelf.metrics.fill_started();
+    let writer = Writer { fills: fills.clone(), fill: fill.clone(), source, shelf: shelf.clone() };
+    // A panic must not leave the readers waiting for ever.
+    let ended = std::panic::AssertUnwindSafe(writer.run()).catch_unwind().await;
+    let digest = fill.digest;
+    let upstream = &*writer.source.upstream_label;
+    let result = match ended {
+        Ok(Ok(kept)) => {
+            let millis = began.elapsed().as_millis();
+            tracing::info!(%digest, upstream, name = %writer.source.name, kept, millis, "download complete");
+            if kept { FillResult::Complete } else { FillResult::Unkept }
+        }
+        Ok(Err(Ended::Parked)) => {
+            fills.remove(&fill);
+            fill.fail(FillFailure::Parked);
+            tracing::info!(%digest, upstream, "download parked: nobody waits for it");
+            FillResult::Parked
+        }
+        Ok(Err(Ended::Failed(failure))) => {
+            fills.remove(&fill);
+            let is_mismatch = matches!(failure, FillFailure::Mismatch(_));
+            let reason = failure.text();
+            fill.fail(failure);
+            if is_mismatch {
+                shelf.note_mismatch(upstream, &digest);
+                tracing::error!(%digest, upstream, reason, "download is not what was asked for; nothing of it is kept");
+                FillResult::Mismatch
+            } else {
+                tracing::warn!(%digest, upstream, reason, "download failed");
+                FillResult::Failed
+            }
+        }
+        Err(_) => {
+            fill.fail(FillFailure::Internal("the download was ended by a bug; see the log".into()));
+            FillResult::Failed
+        }
+    };
+    fills.remove(&fill);
+    shelf.metrics.fill_finished(result);
+}
+
+struct Writer {
+    fills: Fills,
+    fill: Arc<Fill>,
+    source: FillSource,
+    shelf: Arc<Shelf>,
+}
+
+impl Writer {
+    /// `true`: the blob is in the store. `false`: all of it was passed on, and there was no space.
+    async fn run(&self) -> Result<bool, Ended> {
+        let stop = &self.fills.0.stop;
+        let slot = stop.run_until_cancelled(self.fills.0.slots.acquire()).await;
+        let Some(Ok(_slot)) = slot else { return Err(Ended::Parked) };
+        let part = self.open_part().await?;
+        let (part, transfer) = self.begin(part).await?;
+        let Some(mut transfer) = transfer else {
+            let size_bytes = part.len_bytes();
+            return self.finish(Sink::Part(part), size_bytes).await;
+        };
+        let (sink, size_bytes) = self.copy(part, &mut transfer).await?;
+        if let Some(total) = transfer.total_bytes().filter(|total| *total != size_bytes) {
+            let upstream = &self.source.upstream_label;
+            let text = format!("upstream {upstream} sent {size_bytes} bytes of a blob of {total}");
+            return Err(self.spoilt(sink, FillFailure::Mismatch(text.into())).await);
+        }
+        self.finish(sink, size_bytes).await
+    }
+
+    /// Drops the part, so that nothing of it is resumed.
+    async fn spoilt(&self, sink: Sink, failure: FillFailure) -> Ended {
+        let (Sink::Part(part) | Sink::Unkept(part)) = sink;
+        let _ = self.shelf.blocking(move |_| part.discard()).await;
+        Ended::Failed(failure)
+    }
+
+    async fn open_part(&self) -> Result<Box<Part>, FillFailure> {
+        let digest = self.fill.digest;
+        let opened = self.shelf.blocking(move |shelf| shelf.store.part(&digest)).await;
+        match opened {
+            Some(Ok(part)) => Ok(Box::new(part)),
+            Some(Err(error)) => {
+                if error.is_no_space() {
+                    self.shelf.set_full("a download cannot be begun");
+                }
+                Err(FillFailure::Internal(format!("the store takes no download: {error}").into()))
+            }
+            None => Err(FillFailure::Internal("the store panicked".into())),
+        }
+    }
+
+    /// Asks the upstream for what the part lacks, while the part's prefix is hashed again. No
+    /// transfer: nothing is lacking.
+    async fn begin(&self, part: Box<Part>) -> Result<(Box<Part>, Option<Transfer>), Ended> {
+        let offset = part.len_bytes();
+        if offset == 0 {
+            let transfer = self.ask(Resume { offset_bytes: 0, validators: None }).await?;
+            return self.answered(part, transfer).await;
+        }
+        let known = part.validators().cloned();
+        if known.as_ref().and_then(|known| known.total_bytes) == Some(offset) {
+            let part = self.rehashed(part).await?;
+            if part.is_right() {
+                self.fill.set_part(part.reader());
+                self.fill.begin(Some(offset), offset);
+                return Ok((part, None));
+            }
+            return self.afresh(part).await;
+        }
+        let validators = known
+            .map(|known| upstream::Validators { total_bytes: known.total_bytes, etag: known.etag });
+        let resume = Resume { offset_bytes: offset, validators };
+        let (part, transfer) = tokio::join!(self.rehashed(part), self.ask(resume));
+        let part = part?;
+        match transfer {
+            Ok(transfer) => self.answered(part, transfer).await,
+            Err(FillFailure::Upstream(failure)) if failure.kind() == FailureKind::Changed => {
+                self.afresh(part).await
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The part is of no use: begins again with an empty one.
+    async fn afresh(&self, part: Box<Part>) -> Result<(Box<Part>, Option<Transfer>), Ended> {
+        let digest = self.fill.digest;
+        let renewed = self
+            .shelf
+            .blocking(move |shelf| part.discard().and_then(|()| shelf.store.part(&digest)))
+            .await;
+        let part = match renewed {
+            Some(Ok(part)) => Box::new(part),
+            Some(Err(error)) => {
+                return Err(FillFailure::Internal(error.to_string().into()).into());
+            }
+            None => return Err(FillFailure::Internal("the store panicked".into()).into()),
+        };
+        let transfer = self.ask(Resume { offset_bytes: 0, validators: None }).await?;
+        self.answered(part, transfer).await
+    }
+
+    async fn ask(&self, resume: Resume) -> Result<Transfer, FillFailure> {
+        let FillSource { upstream, upstream_name, class, .. } = &self.source;
+        let asked = upstream.blob(upstream_name, &self.fill.digest, resume, *class);
+        tokio::select! {
+            asked = asked => asked.map_err(FillFailure::Upstream),
+            () = self.fills.0.stop.cancelled() => Err(FillFailure::Parked),
+        }
+    }
+
+    async fn rehashed(&self, mut part: Box<Part>) -> Result<Box<Part>, Ended> {
+        let hashed = self.shelf.blocking(move |_| part.rehash().map(|()| part)).await;
+        match hashed {
+            Some(Ok(part)) => Ok(part),
+            Some(Err(error)) => {
+                Err(FillFailure::Internal(format!("a part cannot be read: {error}").into()).into())
+            }
+            None => Err(FillFailure::Internal("the store panicked".into()).into()),
+        }
+    }
+
+    /// The upstream has it: from now on readers read.
+    async fn answered(
+        &self,
+        mut part: Box<Part>,
+        transfer: Transfer,
+    ) -> Result<(Box<Part>, Option<Transfer>), Ended> {
+        let validators = Validators {
+            total_bytes: transfer.total_bytes(),
+            etag: transfer.validators().etag.clone(),
+        };
+        self.fill.set_part(part.reader());
+        self.fill.begin(transfer.total_bytes(), part.len_bytes());
+        let noted = self.shelf.blocking(move |_| {
+            // Without them a resume just begins at zero.
+            let _ = part.set_validators(validators);
+            part
+        });
+        match noted.await {
+            Some(part) => Ok((part, Some(transfer))),
+            None => Err(FillFailure::Internal("the store panicked".into()).into()),
+        }
+    }
+
+    /// Copies until the end of the transfer; how many bytes the blob has then.
+    async fn copy(&self, part: Box<Part>, transfer: &mut Transfer) -> Result<(Sink, u64), Ended> {
+        let total = transfer.total_bytes();
+        let mut offset = part.len_bytes();
+        let mut sink = Sink::Part(part);
+        let mut abandoned = Box::pin(self.fill.abandoned(self.fills.0.settings.linger));
+        let mut batch = self.gather(transfer, offset, total, &mut abandoned).await?;
+        loop {
+            let end = batch.end.take();
+            let chunk = merged(std::mem::take(&mut batch.chunks));
+            let length = chunk.len() as u64;
+            let writing = self.write(sink, chunk, offset, total);
+            if let Some(end) = end {
+                sink = writing.await?;
+                return match end {
+                    Ok(()) => Ok((sink, offset + length)),
+                    Err(FillFailure::Upstream(failure))
+                        if failure.kind() == FailureKind::Changed =>
+                    {
+                        Err(self.spoilt(sink, FillFailure::Upstream(failure)).await)
+                    }
+                    Err(failure) => Err(failure.into()),
+                };
+            }
+            let next = self.gather(transfer, offset + length, total, &mut abandoned);
+            let (written, next) = tokio::join!(writing, next);
+            (sink, batch) = (written?, next?);
+            offset += length;
+        }
+    }
+
+    /// Hashes, writes and publishes one chunk.
+    async fn write(
+        &self,
+        sink: Sink,
+        chunk: Bytes,
+        offset: u64,
+        total: Option<u64>,
+    ) -> Result<Sink, Ended> {
+        if chunk.is_empty() {
+            return Ok(sink);
+        }
+        let end = offset + chunk.len() as u64;
+        if total.is_some_and(|total| end > total) {
+            let text = format!("upstream {} sent more than it said", self.source.upstream_label);
+            return Err(self.spoilt(sink, FillFailure::Mismatch(text.into())).await);
+        }
+        let held = chunk.clone();
+        let written = self.shelf.blocking(move |shelf| append(shelf, sink, held)).await;
+        let sink = match written {
+            Some(Ok(sink)) => sink,
+            Some(Err(error)) => {
+                let text = format!("the store cannot be written: {error}");
+                return Err(FillFailure::Internal(text.into()).into());
+            }
+            None => return Err(FillFailure::Internal("the store panicked".into()).into()),
+        };
+        // The chunk that may be the last waits for the digest.
+        let may_be_last = total.is_none_or(|total| end == total);
+        let released = if may_be_last { offset } else { end };
+        let kept = matches!(sink, Sink::Part(_));
+        if !kept {
+            self.fill.set_unkept();
+            self.make_room(chunk.len()).await;
+        }
+        self.fill.publish(offset, chunk, released, kept);
+        if kept {
+            self.fill.shrink_window(self.window_bytes());
+        }
+        Ok(sink)
+    }
+
+    /// This fill's share of the memory for windows.
+    fn window_bytes(&self) -> usize {
+        let share = WINDOWS_BYTES / self.fills.count().max(1);
+        share.clamp(WINDOW_MIN_BYTES, WINDOW_MAX_BYTES)
+    }
+
+    /// Waits, while nothing is kept, until the readers have taken enough of the window; who is too
+    /// slow loses its place.
+    async fn make_room(&self, bytes: usize) {
+        let deadline = tokio::time::Instant::now() + LAGGARD_TIME;
+        loop {
+            self.fill.drop_taken();
+            if self.fill.window_bytes() + bytes <= WINDOW_MAX_BYTES {
+                return;
+            }
+            let waited = tokio::time::timeout_at(deadline, self.fill.advanced.notified()).await;
+            if waited.is_err() {
+                self.fill.shrink_window(WINDOW_MAX_BYTES.saturating_sub(bytes));
+                return;
+            }
+        }
+    }
+
+    /// The next bytes: what has arrived, up to a batch, and at least one chunk.
+    async fn gather(
+        &self,
+        transfer: &mut Transfer,
+        offset: u64,
+        total: Option<u64>,
+        abandoned: &mut Pin<Box<impl Future<Output = ()>>>,
+    ) -> Result<Gathered, Ended> {
+        let mut gathered = Gathered { chunks: Vec::new(), end: None };
+        let wanted = |offset: u64| {
+            // Nearly done is soon done: the next who asks has it.
+            total.is_some_and(|total| total - offset.min(total) <= FINISH_BYTES.max(total / 5))
+        };
+        let first = tokio::select! {
+            biased;
+            next = transfer.next() => next,
+            () = self.fills.0.stop.cancelled() => return Err(Ended::Parked),
+            () = abandoned.as_mut(), if !wanted(offset) => return Err(Ended::Parked),
+        };
+        let mut bytes = gathered.take(first);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let patient = offset > 0 && self.fill.reader_count() > PATIENT_READERS;
+        while bytes < BATCH_BYTES && gathered.end.is_none() {
+            let next = if patient {
+                tokio::time::timeout_at(deadline, transfer.next()).await.ok()
+            } else {
+                transfer.next().now_or_never()
+            };
+            let Some(next) = next else { break };
+            bytes += gathered.take(next);
+        }
+        Ok(gathered)
+    }
+
+    /// All bytes are here: the digest decides.
+    async fn finish(&self, sink: Sink, size_bytes: u64) -> Result<bool, Ended> {
+        let (part, kept) = match sink {
+            Sink::Part(part) => (part, true),
+            Sink::Unkept(part) => (part, false),
+        };
+        if !part.is_right() {
+            let text = format!(
+                "upstream {} sent bytes that hash to {}, not to {}",
+                self.source.upstream_label,
+                part.digest_so_far(),
+                self.fill.digest
+            );
+            let _ = self.shelf.blocking(move |_| part.discard()).await;
+            return Err(FillFailure::Mismatch(text.into()).into());
+        }
+        self.fill.complete(size_bytes);
+        if !kept {
+            let _ = self.shelf.blocking(move |_| part.discard()).await;
+            return Ok(false);
+        }
+        match self.shelf.blocking(move |_| part.commit()).await {
+            Some(Ok(_)) => {
+                self.note(size_bytes);
+                self.fill.forget_window();
+                Ok(true)
+            }
+            Some(Err(error)) => {
+                if error.is_no_space() {
+                    self.shelf.set_full("a download cannot be committed");
+                }
+                let digest = self.fill.digest;
+                tracing::error!(%digest, error = &error as &dyn std::error::Error, "a download was served and cannot be kept");
+                Ok(false)
+            }
+            None => Err(FillFailure::Internal("the store panicked".into()).into()),
+        }
+    }
+
+    fn note(&self, size_bytes: u64) {
+        let mut notes = Notes::new();
+        self.shelf.note_blob(&mut notes, &self.fill.digest, size_bytes, false);
+        self.shelf.note_content(
+            &mut notes,
+            ContentNote {
+                name: self.fill.initiator(),
+                digest: &self.fill.digest,
+                is_manifest: false,
+                size_bytes: Some(size_bytes),
+                media_type: self.source.media_type.as_ref(),
+                private_to: self.source.private_to.as_deref(),
+            },
+        );
+        self.shelf.submit(notes);
+    }
+}
+
+impl Gathered {
+    /// Takes what the transfer gave; how many bytes that was.
+    fn take(&mut self, next: Result<Option<Bytes>, upstream::Failure>) -> usize {
+        match next {
+            Ok(Some(bytes)) => {
+                let length = bytes.len();
+                self.chunks.push(bytes);
+                return length;
+            }
+            Ok(None) => self.end = Some(Ok(())),
+            Err(failure) => self.end = Some(Err(FillFailure::Upstream(failure))),
+        }
+        0
+    }
+}
+
+/// One chunk of many: one copy here saves one wake-up and one write for each reader.
+fn merged(mut chunks: Vec<Bytes>) -> Bytes {
+    if chunks.len() <= 1 {
+        return chunks.pop().unwrap_or_default();
+    }
+    let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
+    all.freeze()
+}
+
+/// Writes and hashes on the blocking pool; goes on without writing when the disk is full.
+fn append(shelf: &Shelf, sink: Sink, chunk: Bytes) -> Result<Sink, blobs::Error> {
+    let chunks = [chunk];
+    match sink {
+        Sink::Unkept(mut part) => {
+            part.hash_only(&chunks);
+            Ok(Sink::Unkept(part))
+        }
+        Sink::Part(mut part) if shelf.is_full() => {
+            part.hash_only(&chunks);
+            Ok(Sink::Unkept(part))
+        }
+        Sink::Part(mut part) => match part.append(&chunks) {
+            Ok(()) => Ok(Sink::Part(part)),
+            Err(error) if error.is_no_space() => {
+                shelf.set_full("a download cannot be written");
+                part.hash_only(&chunks);
+                Ok(Sink::Unkept(part))
+            }
+            Err(error) => Err(error),
+        },
+    }
+}

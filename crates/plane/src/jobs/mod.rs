@@ -1,0 +1,311 @@
+//! Work longer than a second: it has an id, progress, can be cancelled, and survives a restart
+//! (contracts §10).
+
+mod prefetch;
+
+pub(crate) use prefetch::parse as parse_reference;
+
+use crate::admin::AdminError;
+use crate::plane::{Core, Plane};
+use catalog::{Batch, JobRow};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// References of one job.
+const REFERENCES_MAX: usize = 10_000;
+/// Jobs remembered in memory; the oldest that ended go first.
+const JOBS_MAX: usize = 200;
+/// Jobs that may wait or run.
+const ACTIVE_MAX: usize = 50;
+/// Jobs at work at a time.
+const RUNNING_MAX: usize = 2;
+/// Jobs of the last process that are looked at.
+const RESUMED_MAX: u32 = 200;
+
+/// What to fetch before anybody asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrefetchRequest {
+    /// References as clients write them, such as `docker.io/library/alpine:3.20`; at most 10,000.
+    pub references: Vec<String>,
+    /// Platforms to fetch of an index, such as `linux/arm64`; empty: the plane's own.
+    #[serde(default)]
+    pub platforms: Vec<String>,
+}
+
+/// How a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobState {
+    /// Not begun.
+    Queued,
+    /// At work.
+    Running,
+    /// All of it is done.
+    Done,
+    /// Some of it failed.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+/// A job as it stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobView {
+    /// Its id.
+    pub id: String,
+    /// What kind, such as `prefetch`.
+    pub kind: String,
+    /// How it stands.
+    pub state: JobState,
+    /// Bytes there are to do, as far as is known.
+    pub total_bytes: u64,
+    /// Bytes done; what the cache held already counts.
+    pub done_bytes: u64,
+    /// One entry for each thing it was asked to do.
+    pub items: Vec<Reported>,
+    /// When it was asked for.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub updated: Timestamp,
+}
+
+/// How one thing of a job stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reported {
+    /// As it was asked for.
+    pub reference: String,
+    /// What it resolved to.
+    pub digest: Option<oci::Digest>,
+    /// How it stands.
+    pub state: JobState,
+    /// Why it failed.
+    pub problem: Option<String>,
+}
+
+/// A job that is known to this process.
+struct Held {
+    view: watch::Sender<JobView>,
+    spec: PrefetchRequest,
+    cancel: CancellationToken,
+}
+
+/// The jobs.
+#[derive(Clone)]
+pub(crate) struct Jobs(Arc<Inner>);
+
+struct Inner {
+    core: Arc<Core>,
+    held: Mutex<BTreeMap<String, Arc<Held>>>,
+    turns: Semaphore,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    last_id: AtomicU64,
+}
+
+impl JobState {
+    /// Whether there is nothing more to come.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl Jobs {
+    /// Takes up what the last process left undone.
+    pub(crate) async fn start(core: Arc<Core>) -> Self {
+        let jobs = Self(Arc::new(Inner {
+            core: core.clone(),
+            held: Mutex::default(),
+            turns: Semaphore::new(RUNNING_MAX),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            last_id: AtomicU64::new(0),
+        }));
+        let rows = core.shelf.blocking(|shelf| shelf.catalog.jobs(RESUMED_MAX)).await;
+        for row in rows.and_then(Result::ok).unwrap_or_default() {
+            let Ok(view) = serde_json::from_str::<JobView>(&row.progress_json) else { continue };
+            let Ok(spec) = serde_json::from_str::<PrefetchRequest>(&row.spec_json) else {
+                continue;
+            };
+            let again = !view.state.is_final();
+            jobs.hold(view, spec, again);
+        }
+        jobs
+    }
+
+    /// Stops at work without ending the jobs: the next process goes on.
+    pub(crate) async fn stop(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    fn hold(&self, view: JobView, spec: PrefetchRequest, begin: bool) -> Arc<Held> {
+        let id = view.id.clone();
+        let cancel = self.0.stop.child_token();
+        let held = Arc::new(Held { view: watch::Sender::new(view), spec, cancel });
+        let mut all = self.0.held.lock();
+        all.insert(id, held.clone());
+        while all.len() > JOBS_MAX {
+            let ended = |held: &Arc<Held>| held.view.borrow().state.is_final();
+            let Some(oldest) = all.iter().find(|(_, held)| ended(held)).map(|(id, _)| id.clone())
+            else {
+                break;
+            };
+            all.remove(&oldest);
+        }
+        drop(all);
+        if begin {
+            let (jobs, job) = (self.clone(), held.clone());
+            self.0.tasks.spawn(async move { jobs.run(job).await });
+        }
+        held
+    }
+
+    async fn run(&self, job: Arc<Held>) {
+        let turn = job.cancel.run_until_cancelled(self.0.turns.acquire()).await;
+        if let Some(Ok(_turn)) = turn {
+            job.change(&self.0.core, |view| view.state = JobState::Running);
+            self.keep(&job);
+            let work = prefetch::run(&self.0.core, &job);
+            job.cancel.run_until_cancelled(work).await;
+        }
+        // Stopped with the process: it goes on with the next one.
+        if !self.0.stop.is_cancelled() {
+            job.change(&self.0.core, |view| {
+                if !view.state.is_final() {
+                    view.state = JobState::Cancelled;
+                    for item in &mut view.items {
+                        if !item.state.is_final() {
+                            item.state = JobState::Cancelled;
+                        }
+                    }
+                }
+            });
+        }
+        self.keep(&job);
+    }
+
+    /// Writes the job to the catalog.
+    fn keep(&self, job: &Held) {
+        let view = job.view.borrow().clone();
+        let json = |text: serde_json::Result<String>| text.unwrap_or_default();
+        let row = JobRow {
+            id: view.id.clone(),
+            kind: view.kind.clone(),
+            spec_json: json(serde_json::to_string(&job.spec)),
+            state: view.state.into(),
+            progress_json: json(serde_json::to_string(&view)),
+            created: view.created,
+            updated: view.updated,
+        };
+        let mut batch = Batch::new();
+        batch.put_job(&row);
+        self.0.core.shelf.submit(batch);
+    }
+
+    /// Ids sort by time.
+    fn next_id(&self) -> String {
+        let micros = u64::try_from(self.0.core.shelf.clock.now().as_microsecond()).unwrap_or(0);
+        let floor = self.0.last_id.load(Ordering::Relaxed) + 1;
+        let id = micros.max(floor);
+        self.0.last_id.fetch_max(id, Ordering::Relaxed);
+        format!("{id:013x}")
+    }
+}
+
+impl Held {
+    fn change(&self, core: &Core, change: impl FnOnce(&mut JobView)) {
+        let now = core.shelf.clock.now();
+        self.view.send_modify(|view| {
+            change(view);
+            view.updated = now;
+        });
+    }
+}
+
+impl From<JobState> for catalog::JobState {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Queued => Self::Queued,
+            JobState::Running => Self::Running,
+            JobState::Done => Self::Done,
+            JobState::Failed => Self::Failed,
+            JobState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl Plane {
+    /// Begins to fetch references before anybody asks for them.
+    ///
+    /// # Errors
+    /// When a reference or a platform cannot be read, or too many jobs wait.
+    pub async fn prefetch(&self, request: PrefetchRequest) -> Result<JobView, AdminError> {
+        if request.references.is_empty() || request.references.len() > REFERENCES_MAX {
+            return Err(AdminError::Invalid(format!(
+                "a prefetch names 1 to {REFERENCES_MAX} references"
+            )));
+        }
+        prefetch::check(&self.core.view(), &request)?;
+        let jobs = &self.jobs;
+        let active = {
+            let held = jobs.0.held.lock();
+            held.values().filter(|held| !held.view.borrow().state.is_final()).count()
+        };
+        if active >= ACTIVE_MAX {
+            let text = format!("{active} jobs are waiting or at work; ask again when some ended");
+            return Err(AdminError::Unavailable(text));
+        }
+        let now = self.core.shelf.clock.now();
+        let items = request.references.iter().map(|reference| Reported {
+            reference: reference.clone(),
+            digest: None,
+            state: JobState::Queued,
+            problem: None,
+        });
+        let view = JobView {
+            id: jobs.next_id(),
+            kind: "prefetch".to_owned(),
+            state: JobState::Queued,
+            total_bytes: 0,
+            done_bytes: 0,
+            items: items.collect(),
+            created: now,
+            updated: now,
+        };
+        let held = jobs.hold(view.clone(), request, true);
+        jobs.keep(&held);
+        Ok(view)
+    }
+
+    /// Jobs, newest first.
+    pub fn jobs(&self) -> Vec<JobView> {
+        let held = self.jobs.0.held.lock();
+        held.values().rev().map(|held| held.view.borrow().clone()).collect()
+    }
+
+    /// A job, and every change of it until it ends.
+    pub fn job(&self, id: &str) -> Option<watch::Receiver<JobView>> {
+        Some(self.jobs.0.held.lock().get(id)?.view.subscribe())
+    }
+
+    /// Stops a job.
+    ///
+    /// # Errors
+    /// When there is no such job.
+    pub fn cancel_job(&self, id: &str) -> Result<JobView, AdminError> {
+        let held = self.jobs.0.held.lock().get(id).cloned();
+        let held = held.ok_or_else(|| AdminError::NotFound(format!("there is no job {id}")))?;
+        held.cancel.cancel();
+        Ok(held.view.borrow().clone())
+    }
+}

@@ -1,0 +1,258 @@
+//! Fetching what will be asked for: by the same resolver and the same fills as a client's request,
+//! in the plane's own name and with the lowest call on an upstream's budget.
+
+use super::{Held, JobState, PrefetchRequest};
+use crate::admin::AdminError;
+use crate::fill::FillReader;
+use crate::pipeline;
+use crate::plane::Core;
+use crate::refusal::Refusal;
+use crate::routes::Located;
+use crate::view::View;
+use futures_util::stream::{self, StreamExt};
+use oci::{Descriptor, Digest, Manifest, Name, Platform, Reference, Tag};
+use policy::SystemPermit;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use upstream::Class;
+
+/// Blobs of a job that are fetched at a time.
+const FETCHED_AT_A_TIME: usize = 3;
+/// How often progress is told.
+const TOLD_EVERY: Duration = Duration::from_millis(200);
+/// Indexes within indexes.
+const DEPTH_MAX: usize = 3;
+
+/// Reads `docker.io/library/alpine:3` or `…@sha256:…` as a client would; without either, `latest`.
+pub(crate) fn parse(view: &View, text: &str) -> Result<(Located, Reference), AdminError> {
+    let wrong = |what: String| AdminError::Invalid(format!("reference {text:?}: {what}"));
+    let (name, reference) = match text.split_once('@') {
+        Some((name, digest)) => {
+            // `name:tag@digest`: the digest decides.
+            let name =
+                name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |s| s.0);
+            let digest = Digest::parse(digest).map_err(|error| wrong(error.to_string()))?;
+            (name, Reference::Digest(digest))
+        }
+        None => match text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+            Some((name, tag)) => {
+                let tag = Tag::parse(tag).map_err(|error| wrong(error.to_string()))?;
+                (name, Reference::Tag(tag))
+            }
+            None => {
+                let tag = Tag::parse("latest").map_err(|error| wrong(error.to_string()))?;
+                (text, Reference::Tag(tag))
+            }
+        },
+    };
+    Name::parse(name).map_err(|error| wrong(error.to_string()))?;
+    let located =
+        view.routes.locate(name, None, None).map_err(|refusal| wrong(refusal.to_string()))?;
+    Ok((located, reference))
+}
+
+/// Whether every reference and platform of a request can be read.
+pub(super) fn check(view: &View, request: &PrefetchRequest) -> Result<(), AdminError> {
+    for reference in &request.references {
+        parse(view, reference)?;
+    }
+    platforms(request).map(drop)
+}
+
+fn platforms(request: &PrefetchRequest) -> Result<Vec<Platform>, AdminError> {
+    if request.platforms.is_empty() {
+        return Ok(vec![own_platform()]);
+    }
+    let parse = |text: &String| text.parse().map_err(|error: oci::PlatformError| error.to_string());
+    request.platforms.iter().map(parse).collect::<Result<_, _>>().map_err(AdminError::Invalid)
+}
+
+/// The platform this process runs on, in the words of image indexes.
+fn own_platform() -> Platform {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
+}
+
+/// Fetches all of it; what fails is told with the item.
+pub(super) async fn run(core: &Arc<Core>, job: &Held) {
+    let permit = SystemPermit::new();
+    tracing::info!(decision = %permit.id(), "prefetch begins");
+    let done = AtomicU64::new(0);
+    let platforms = platforms(&job.spec).unwrap_or_default();
+    for index in 0..job.spec.references.len() {
+        job.change(core, |view| view.items[index].state = JobState::Running);
+        let fetched = item(core, job, index, &platforms, &done).await;
+        job.change(core, |view| {
+            let item = &mut view.items[index];
+            match fetched {
+                Ok(()) => item.state = JobState::Done,
+                Err(problem) => {
+                    item.state = JobState::Failed;
+                    item.problem = Some(problem);
+                }
+            }
+        });
+    }
+    job.change(core, |view| {
+        let failed = view.items.iter().any(|item| item.state == JobState::Failed);
+        view.state = if failed { JobState::Failed } else { JobState::Done };
+        view.done_bytes = done.load(Ordering::Relaxed);
+    });
+}
+
+async fn item(
+    core: &Arc<Core>,
+    job: &Held,
+    index: usize,
+    platforms: &[Platform],
+    done: &AtomicU64,
+) -> Result<(), String> {
+    let view = core.view();
+    let text = &job.spec.references[index];
+    let (located, reference) = parse(&view, text).map_err(|error| error.to_string())?;
+    let mut seen = HashSet::new();
+    let mut blobs = Vec::new();
+    let digest = manifests(core, &located, &reference, platforms, &mut seen, &mut blobs).await?;
+    let total: u64 = blobs.iter().map(|blob| blob.size_bytes).sum();
+    job.change(core, |view| {
+        view.items[index].digest = Some(digest);
+        view.total_bytes += total;
+    });
+    let fetches = blobs.into_iter().map(|blob| blob_of(core, job, &located, blob, done));
+    let mut results = stream::iter(fetches).buffer_unordered(FETCHED_AT_A_TIME);
+    let mut problem = None;
+    while let Some(fetched) = results.next().await {
+        if let Err(text) = fetched {
+            problem.get_or_insert(text);
+        }
+    }
+    problem.map_or(Ok(()), Err)
+}
+
+/// Fetches a manifest and those of its children that are wanted; gathers their blobs.
+async fn manifests(
+    core: &Arc<Core>,
+    located: &Located,
+    reference: &Reference,
+    platforms: &[Platform],
+    seen: &mut HashSet<Digest>,
+    blobs: &mut Vec<Descriptor>,
+) -> Result<Digest, String> {
+    let mut top = None;
+    let mut waiting = vec![(reference.clone(), 0usize)];
+    while let Some((reference, depth)) = waiting.pop() {
+        let resolved = core.resolver.resolve(located, &reference, Class::Prefetch).await;
+        let resolved = resolved.map_err(|refusal: Refusal| refusal.to_string())?;
+        let content = resolved.content;
+        top.get_or_insert(content.digest);
+        let parsed = Manifest::parse(&content.bytes, Some(&content.media_type));
+        let parsed = parsed.map_err(|error| error.to_string())?;
+        blobs.extend(parsed.blobs().filter(|b| !b.is_foreign && seen.insert(b.digest)).cloned());
+        let children = wanted(&parsed.manifests, platforms);
+        if children.is_empty() && !parsed.manifests.is_empty() {
+            let asked: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+            return Err(format!(
+                "it has nothing for {}; name others by --platform",
+                asked.join(", ")
+            ));
+        }
+        if depth < DEPTH_MAX {
+            let new = children.into_iter().filter(|child| seen.insert(*child));
+            waiting.extend(new.map(|child| (Reference::Digest(child), depth + 1)));
+        }
+    }
+    top.ok_or_else(|| "nothing was resolved".to_owned())
+}
+
+fn wanted(children: &[Descriptor], platforms: &[Platform]) -> Vec<Digest> {
+    let fits = |child: &&Descriptor| match &child.platform {
+        Some(has) => platforms.iter().any(|platform| platform.matches(has)),
+        None => true,
+    };
+    children.iter().filter(fits).map(|child| child.digest).collect()
+}
+
+async fn blob_of(
+    core: &Arc<Core>,
+    job: &Held,
+    located: &Located,
+    blob: Descriptor,
+    done: &AtomicU64,
+) -> Result<(), String> {
+    let has = core.shelf.content(&located.name, &blob.digest).await.is_some();
+    if has && core.shelf.blob(&blob.digest).await.is_some() {
+        tell(core, job, done, blob.size_bytes);
+        return Ok(());
+    }
+    let media_type = Some(blob.media_type.clone());
+    let begun = pipeline::fill(core, located, &blob.digest, media_type, Class::Prefetch).await;
+    let (mut reader, _, _) = begun.map_err(|refusal| refusal.to_string())?;
+    let mut told = 0;
+    loop {
+        let ended = tokio::time::timeout(TOLD_EVERY, reader.completed()).await;
+        told = tell_so_far(core, job, done, &reader, told, blob.size_bytes);
+        if let Ok(ended) = ended {
+            let rest = blob.size_bytes.saturating_sub(told);
+            tell(core, job, done, rest);
+            return ended.map_err(|failure| failure.text());
+        }
+    }
+}
+
+fn tell_so_far(
+    core: &Core,
+    job: &Held,
+    done: &AtomicU64,
+    reader: &FillReader,
+    told: u64,
+    size_bytes: u64,
+) -> u64 {
+    let (so_far, _) = reader.so_far();
+    let so_far = so_far.min(size_bytes).max(told);
+    tell(core, job, done, so_far - told);
+    so_far
+}
+
+fn tell(core: &Core, job: &Held, done: &AtomicU64, bytes: u64) {
+    if bytes > 0 {
+        let now = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        job.change(core, |view| view.done_bytes = view.done_bytes.max(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_chosen_by_platform() {
+        let child = |text: &str, platform: Option<&str>| Descriptor {
+            media_type: oci::MediaType::OCI_MANIFEST,
+            digest: Digest::sha256(text.as_bytes()),
+            size_bytes: 1,
+            platform: platform.map(|platform| platform.parse().unwrap()),
+            artifact_type: None,
+            annotations: Default::default(),
+            is_foreign: false,
+        };
+        let children = [
+            child("a", Some("linux/amd64")),
+            child("b", Some("linux/arm64/v8")),
+            child("c", Some("unknown/unknown")),
+            child("d", None),
+        ];
+        let chosen = |platforms: &[&str]| {
+            let platforms: Vec<Platform> = platforms.iter().map(|p| p.parse().unwrap()).collect();
+            wanted(&children, &platforms).len()
+        };
+        assert_eq!(chosen(&["linux/arm64"]), 2);
+        assert_eq!(chosen(&["linux/amd64", "linux/arm64/v8"]), 3);
+        assert_eq!(chosen(&["linux/s390x"]), 1);
+    }
+}

@@ -1,0 +1,99 @@
+//! Removing what stayed condemned for the grace: row told, file unlinked, row gone.
+//!
+//! Unlinking is safe while others read: whoever has the file open keeps its bytes. The grace is for
+//! clients that were just told of it by a manifest.
+
+use super::Keep;
+use catalog::Batch;
+use oci::Digest;
+use std::time::Duration;
+
+/// Blobs removed at a time.
+const PAGE: u32 = 1000;
+
+impl Keep {
+    /// Removes condemned blobs whose grace is over; with `pressing`, those that nobody reads now.
+    pub(super) fn sweep(&self, pressing: bool) {
+        let grace = if pressing { Duration::ZERO } else { self.settings.grace };
+        self.sweep_older_than(grace);
+    }
+
+    /// Removes blobs at an operator's word, unless a name still holds them, a pin reaches them or
+    /// somebody reads them. Gives how many went, and their bytes. Blocks.
+    pub(crate) fn purge(&self, digests: &[Digest]) -> (u64, u64) {
+        let shelf = &self.core.shelf;
+        let (mut blobs, mut bytes) = (0, 0);
+        for digest in digests {
+            if !shelf.catalog.holders(digest, 1).is_ok_and(|holders| holders.is_empty()) {
+                continue;
+            }
+            self.state.lock().recent.remove(digest);
+            let mut batch = Batch::new();
+            batch.condemn(digest, shelf.clock.now());
+            if shelf.catalog.submit(batch).wait().is_err() {
+                continue;
+            }
+            if let Some(size_bytes) = self.remove(digest) {
+                blobs += 1;
+                bytes += size_bytes;
+            }
+        }
+        if blobs > 0 {
+            tracing::info!(blobs, bytes, "purged");
+        }
+        (blobs, bytes)
+    }
+
+    fn sweep_older_than(&self, grace: Duration) -> (u64, u64) {
+        let shelf = &self.core.shelf;
+        let Ok(before) = shelf.clock.now().checked_sub(grace) else { return (0, 0) };
+        let Ok(condemned) = shelf.catalog.condemned(before, PAGE) else { return (0, 0) };
+        let (mut blobs, mut bytes) = (0, 0);
+        for digest in condemned {
+            if let Some(size_bytes) = self.remove(&digest) {
+                blobs += 1;
+                bytes += size_bytes;
+            }
+        }
+        if blobs > 0 {
+            shelf.metrics.evicted(blobs, bytes);
+            let mut state = self.state.lock();
+            state.usage.blobs = state.usage.blobs.saturating_sub(blobs);
+            state.usage.bytes = state.usage.bytes.saturating_sub(bytes);
+            state.usage.condemned_bytes = state.usage.condemned_bytes.saturating_sub(bytes);
+            tracing::info!(blobs, bytes, "removed from the store");
+        }
+        (blobs, bytes)
+    }
+
+    /// Removes one condemned blob. `None`: it stays, for now or for good.
+    fn remove(&self, digest: &Digest) -> Option<u64> {
+        let shelf = &self.core.shelf;
+        if shelf.store.is_read(digest) || self.core.fills.is_running(digest) {
+            return None;
+        }
+        if self.state.lock().recent.contains_key(digest) {
+            // Somebody came back for it.
+            let mut batch = Batch::new();
+            batch.uncondemn(digest);
+            shelf.submit(batch);
+            return None;
+        }
+        let mut batch = Batch::new();
+        batch.begin_removal(digest);
+        // Without this in the catalog, a crash would leave a row that claims the blob.
+        shelf.catalog.submit(batch).wait().ok()?;
+        shelf.memory.forget_manifest(digest);
+        let removed = match shelf.store.remove(digest) {
+            Ok(removed) => removed,
+            Err(error) => {
+                tracing::error!(%digest, error = &error as &dyn std::error::Error, "a blob cannot be removed");
+                return None;
+            }
+        };
+        let mut batch = Batch::new();
+        batch.blob_gone(digest);
+        shelf.submit(batch);
+        removed.or(Some(0))
+    }
+}

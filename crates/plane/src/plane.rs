@@ -1,0 +1,205 @@
+//! The plane: what lives as long as the process, and the few things others ask of it.
+
+use crate::admin::{AdminError, Status};
+use crate::answer::Served;
+use crate::ask::{Ask, Peer};
+use crate::clock::Clock;
+use crate::fill::{FillSettings, Fills};
+use crate::jobs::Jobs;
+use crate::keep::{Keep, KeepSettings};
+use crate::lists::Lists;
+use crate::manifests::Manifests;
+use crate::pipeline::{self, Recorder, Trail};
+use crate::refusal::Refusal;
+use crate::revisions::{Applied, ApplyError, Revisions};
+use crate::shelf::Shelf;
+use crate::tags::Resolver;
+use crate::view::View;
+use arc_swap::ArcSwap;
+use policy::{Action, Intent, Object};
+use resources::{Problems, Set};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use telemetry::{AccessLog, Metrics, RequestId};
+
+/// What the composition root hands over.
+pub struct Options {
+    /// The directory that belongs to this process; `revision.yaml` is kept there.
+    pub data_dir: PathBuf,
+    /// Bytes by digest.
+    pub store: blobs::Store,
+    /// What exists.
+    pub catalog: catalog::Catalog,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// One line per request, if wanted.
+    pub access_log: Option<AccessLog>,
+    /// How much is kept.
+    pub keep: KeepSettings,
+    /// Downloads.
+    pub fills: FillSettings,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What the stages and the background work of a plane share.
+pub(crate) struct Core {
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) resolver: Resolver,
+    pub(crate) lists: Lists,
+    pub(crate) fills: Fills,
+    view: ArcSwap<View>,
+    generation: AtomicU64,
+}
+
+impl Core {
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// The generation of the view in force.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts a view in force, for the next request of everybody.
+    pub(crate) fn swap(&self, view: View) {
+        let generation = view.generation;
+        self.view.store(Arc::new(view));
+        self.generation.store(generation, Ordering::Release);
+    }
+}
+
+/// The plane. All of it is reached from here; nothing is global.
+pub struct Plane {
+    pub(crate) core: Arc<Core>,
+    pub(crate) revisions: Revisions,
+    pub(crate) keep: Arc<Keep>,
+    pub(crate) jobs: Jobs,
+    recorder: Arc<Recorder>,
+    stopping: AtomicBool,
+}
+
+impl Plane {
+    /// Starts with the documents just read from `source`, or, when they are wrong, with the last
+    /// set that was in force. Asks no upstream. To be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the documents are wrong and no set was ever in force.
+    pub async fn start(
+        options: Options,
+        read: Result<Set, Problems>,
+        source: &str,
+    ) -> Result<Arc<Self>, ApplyError> {
+        let Options { data_dir, store, catalog, metrics, access_log, keep, fills, clock } = options;
+        let shelf = Arc::new(Shelf::new(store, catalog, clock, metrics.clone()));
+        let (revisions, view) = Revisions::start(&shelf, data_dir, read, source).await?;
+        let manifests = Manifests::new(shelf.clone());
+        let core = Arc::new(Core {
+            resolver: Resolver::new(shelf.clone(), manifests),
+            lists: Lists::new(shelf.clone()),
+            fills: Fills::new(shelf.clone(), fills),
+            generation: AtomicU64::new(view.generation),
+            view: ArcSwap::from_pointee(view),
+            shelf,
+        });
+        let keep = Keep::start(core.clone(), keep, fills.parts_max_bytes).await;
+        let jobs = Jobs::start(core.clone()).await;
+        let recorder = Arc::new(Recorder { metrics, access_log });
+        Ok(Arc::new(Self {
+            core,
+            revisions,
+            keep,
+            jobs,
+            recorder,
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Answers a request for the distribution API: the pipeline, `identify` to `serve`.
+    ///
+    /// # Errors
+    /// Every negative answer, with the line that people see.
+    pub async fn handle(&self, ask: &Ask<'_>, trail: &mut Trail) -> Result<Served, Refusal> {
+        pipeline::handle(&self.core, ask, trail).await
+    }
+
+    /// Begins the trail of any request, of the distribution API or not.
+    pub fn trail(
+        &self,
+        request_id: RequestId,
+        method: &str,
+        path: &str,
+        client: Option<IpAddr>,
+    ) -> Trail {
+        Trail::begin(self.recorder.clone(), request_id, method, path, client)
+    }
+
+    /// Puts documents in force that were read from `source`. When they are wrong, nothing changes,
+    /// and status, log and metric say why until the next good set.
+    ///
+    /// # Errors
+    /// What is wrong with the documents.
+    pub async fn apply(
+        &self,
+        read: Result<Set, Problems>,
+        source: &str,
+    ) -> Result<Applied, ApplyError> {
+        self.revisions.apply(&self.core, read, source).await
+    }
+
+    /// What is in force now.
+    pub fn view(&self) -> Arc<View> {
+        self.core.view()
+    }
+
+    /// The counters, for `/metrics`.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.core.shelf.metrics
+    }
+
+    /// The state of the process. Cheap: reads what is known, asks nobody.
+    pub fn status(&self) -> Status {
+        crate::admin::status(self, !self.stopping.load(Ordering::Acquire))
+    }
+
+    /// From now on `/readyz` says no. For load balancers, before connections are drained.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Stops: fills are parked, uses are noted, the catalog is flushed and closed. To be called when
+    /// no connection is left. `false`: not all of it was done in time.
+    pub async fn stop(&self, timeout: Duration) -> bool {
+        self.set_stopping();
+        let work = async {
+            self.jobs.stop().await;
+            self.core.fills.stop().await;
+            self.keep.stop().await;
+        };
+        let in_time = tokio::time::timeout(timeout, work).await.is_ok();
+        let closed = self.core.shelf.blocking(move |shelf| shelf.catalog.close(timeout)).await;
+        in_time && closed.unwrap_or(false)
+    }
+
+    /// Whether this peer may use `/api/v1`: by the data directory's socket, or with `Administer`.
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn may_administer(&self, peer: Peer) -> Result<(), AdminError> {
+        let principal = pipeline::identify(&peer);
+        let intent = Intent { action: Action::Administer, name: None, object: Object::Catalog };
+        policy::may_ask(&self.core.view().access, &principal, &intent, None)
+            .map(drop)
+            .map_err(|denial| AdminError::Denied(Box::new(denial)))
+    }
+}
+
+impl std::fmt::Debug for Plane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plane").field("revision", &self.view().revision).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,199 @@
+//! From what a client calls a thing to its one canonical name (contracts §1).
+//!
+//! A request is routed by `?ns=` at the root (containerd), by the host it was sent to, or by the
+//! first segments of its path. All three lead to the same repository and the same canonical name;
+//! everything behind this module knows only that name.
+
+use crate::refusal::Refusal;
+use crate::view::Repository;
+use oci::{Name, NameError, route::RouteError};
+use policy::Denial;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Which repository a request is for, and what it is called there.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) repository: Arc<Repository>,
+    /// The canonical name.
+    pub(crate) name: Name,
+    /// What the upstream calls it.
+    pub(crate) upstream_name: Name,
+    /// The registry named by `?ns=`, if the request was routed by it.
+    pub(crate) namespace: Option<String>,
+}
+
+/// Every way to a repository.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Routes {
+    by_path: HashMap<String, Arc<Repository>>,
+    /// Most segments of any path.
+    path_segments_max: usize,
+    by_host: HashMap<String, Arc<Repository>>,
+}
+
+impl Routes {
+    pub(crate) fn new(repositories: &[Arc<Repository>]) -> Self {
+        let mut routes = Self::default();
+        for repository in repositories {
+            for path in repository.paths() {
+                let segments = path.segments().count();
+                routes.path_segments_max = routes.path_segments_max.max(segments);
+                routes.by_path.insert(path.to_string(), repository.clone());
+            }
+            for host in repository.hosts() {
+                routes.by_host.insert(host.to_ascii_lowercase(), repository.clone());
+            }
+        }
+        routes
+    }
+
+    /// Finds the repository and the canonical name. `name` is checked already.
+    pub(crate) fn locate(
+        &self,
+        name: &str,
+        host: Option<&str>,
+        ns: Option<&str>,
+    ) -> Result<Located, Refusal> {
+        if let Some(ns) = ns.filter(|ns| !host.is_some_and(|host| host.eq_ignore_ascii_case(ns))) {
+            let Some(repository) = self.host(ns) else {
+                return Err(Denial::foreign_namespace(ns).into());
+            };
+            // With `override_path`, containerd sends both: `/v2/docker.io/library/x?ns=docker.io`.
+            let rest = strip_path(repository, name).unwrap_or(name);
+            return Self::located(repository, rest, Some(ns.to_owned()));
+        }
+        if let Some(repository) = host.and_then(|host| self.host(host)) {
+            return Self::located(repository, name, None);
+        }
+        match self.path(name) {
+            Some((repository, rest)) => Self::located(repository, rest, None),
+            None => Err(self.no_repository(name)),
+        }
+    }
+
+    /// By host name, with its port or without.
+    fn host(&self, host: &str) -> Option<&Arc<Repository>> {
+        if self.by_host.is_empty() {
+            return None;
+        }
+        // No copy for what is in lower case already: all of them, as a rule.
+        let lower: std::borrow::Cow<'_, str> = if host.bytes().any(|b| b.is_ascii_uppercase()) {
+            host.to_ascii_lowercase().into()
+        } else {
+            host.into()
+        };
+        self.by_host.get(lower.as_ref()).or_else(|| {
+            let (name, port) = lower.rsplit_once(':')?;
+            let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+            if is_port { self.by_host.get(name) } else { None }
+        })
+    }
+
+    /// The longest path that the name begins with, and the rest.
+    fn path<'n>(&self, name: &'n str) -> Option<(&Arc<Repository>, &'n str)> {
+        let slashes = name.match_indices('/').map(|(at, _)| at);
+        let ends: Vec<usize> = slashes.take(self.path_segments_max).collect();
+        ends.into_iter().rev().find_map(|end| {
+            let repository = self.by_path.get(&name[..end])?;
+            Some((repository, &name[end + 1..]))
+        })
+    }
+
+    fn located(
+        repository: &Arc<Repository>,
+        rest: &str,
+        namespace: Option<String>,
+    ) -> Result<Located, Refusal> {
+        let (name, upstream_name) = repository
+            .names(rest)
+            .map_err(|error: NameError| Refusal::Route(RouteError::Name(error)))?;
+        Ok(Located { repository: repository.clone(), name, upstream_name, namespace })
+    }
+
+    fn no_repository(&self, name: &str) -> Refusal {
+        let first = name.split('/').next().unwrap_or(name);
+        if self.by_path.contains_key(name) {
+            return Refusal::NoRepository(format!(
+                "{name} is a repository of this plane, not an image; name one below it: {name}/…"
+            ));
+        }
+        let mut known: Vec<&str> = self.by_path.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        let near = resources::nearest(first, known.iter().copied());
+        let hint = match near {
+            Some(near) => format!("did you mean {near}/…?"),
+            None => {
+                let shown = known.iter().take(6).copied().collect::<Vec<_>>().join(", ");
+                let more = if known.len() > 6 { ", …" } else { "" };
+                format!("names here begin with: {shown}{more}")
+            }
+        };
+        Refusal::NoRepository(format!("no repository of this plane is named {first}; {hint}"))
+    }
+}
+
+fn strip_path<'n>(repository: &Repository, name: &'n str) -> Option<&'n str> {
+    repository
+        .paths()
+        .find_map(|path| name.strip_prefix(path.as_str()).and_then(|rest| rest.strip_prefix('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes() -> Routes {
+        let repository = |name: &str, paths: &[&str], hosts: &[&str], library: bool| {
+            Arc::new(Repository::for_tests(name, paths, hosts, library))
+        };
+        Routes::new(&[
+            repository(
+                "docker.io",
+                &["docker.io", "proxy/dockerhub"],
+                &["docker.io", "hub.corp"],
+                true,
+            ),
+            repository("quay.io", &["quay.io"], &["quay.io", "reg.corp:5000"], false),
+            repository("proxy", &["proxy"], &[], false),
+        ])
+    }
+
+    fn name(name: &str, host: Option<&str>, ns: Option<&str>) -> String {
+        match routes().locate(name, host, ns) {
+            Ok(located) => format!("{} ({})", located.name, located.upstream_name),
+            Err(refusal) => format!("! {refusal}"),
+        }
+    }
+
+    #[test]
+    fn every_way_leads_to_the_canonical_name() {
+        let alpine = "docker.io/library/alpine (library/alpine)";
+        for (asked, host, ns) in [
+            ("docker.io/library/alpine", Some("127.0.0.1:5050"), None),
+            ("docker.io/alpine", None, None),
+            ("proxy/dockerhub/library/alpine", None, None),
+            ("library/alpine", Some("docker.io"), None),
+            ("library/alpine", Some("HUB.corp:8443"), None),
+            ("alpine", Some("hub.corp"), None),
+            ("library/alpine", Some("127.0.0.1:5050"), Some("docker.io")),
+            ("docker.io/library/alpine", Some("127.0.0.1:5050"), Some("docker.io")),
+            ("docker.io/library/alpine", Some("127.0.0.1:5050"), Some("127.0.0.1:5050")),
+        ] {
+            assert_eq!(name(asked, host, ns), alpine, "{asked} {host:?} {ns:?}");
+        }
+        assert_eq!(name("a/b", Some("reg.corp:5000"), None), "quay.io/a/b (a/b)");
+        // The longest path wins, and a shorter one keeps what is left.
+        assert_eq!(name("proxy/other/x", None, None), "proxy/other/x (other/x)");
+    }
+
+    #[test]
+    fn what_leads_nowhere_says_so() {
+        assert!(name("library/alpine", None, Some("evil.example")).contains("no repository here"));
+        assert!(name("library/alpine", Some("reg.corp:5001"), None).starts_with("! no repository"));
+        let near = name("quay.oi/a", None, None);
+        assert!(near.contains("did you mean quay.io/"), "{near}");
+        let bare = name("docker.io", None, None);
+        assert!(bare.contains("not an image"), "{bare}");
+    }
+}

@@ -1,0 +1,341 @@
+//! Store, catalog and memory as one: what is known is looked up here, what is learned is noted
+//! here.
+//!
+//! Look-ups go to memory, then to the catalog on the blocking pool; a catalog that does not answer
+//! counts as "not known", and the upstream is asked instead. Notes go to memory at once and to the
+//! catalog behind; no request waits for a write (design, invariants 12 and 13).
+
+use crate::answer::ManifestContent;
+use crate::clock::Clock;
+use crate::memory::{ContentState, ListingOf, ListingState, Memory, TagState};
+use blobs::{Blob, Store};
+use bytes::Bytes;
+use catalog::{Batch, Catalog, Content, ListingKey, ManifestRow};
+use jiff::Timestamp;
+use oci::{Digest, Manifest, MediaType, Name, Tag};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use telemetry::Metrics;
+
+/// Uses waiting to be written; more are not noted, which only makes "last used" coarser.
+const USES_MAX: usize = 100_000;
+/// The longest manifest that is read back from the store.
+const MANIFEST_MAX_BYTES: usize = 16 << 20;
+/// Remembered events for status.
+const EVENTS_MAX: usize = 16;
+
+pub(crate) struct Shelf {
+    pub(crate) store: Store,
+    pub(crate) catalog: Catalog,
+    pub(crate) memory: Memory,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The last write failed for want of space, or would have eaten the catalog's reserve.
+    full: AtomicBool,
+    uses: Mutex<Vec<(Name, Digest)>>,
+    /// Bytes committed since housekeeping last looked: it looks sooner when much came in.
+    pub(crate) committed_bytes: AtomicI64,
+    pub(crate) committed: tokio::sync::Notify,
+    /// Upstreams that sent bytes which were not those of the digest.
+    mismatches: Mutex<VecDeque<String>>,
+}
+
+impl Shelf {
+    pub(crate) fn new(store: Store, catalog: Catalog, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self {
+            store,
+            catalog,
+            memory: Memory::new(),
+            clock,
+            metrics,
+            full: AtomicBool::new(false),
+            uses: Mutex::default(),
+            committed_bytes: AtomicI64::new(0),
+            committed: tokio::sync::Notify::new(),
+            mismatches: Mutex::default(),
+        }
+    }
+
+    /// Runs what may block on the blocking pool. `None`: it panicked.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Shelf) -> T + Send + 'static,
+    ) -> Option<T> {
+        let shelf = self.clone();
+        tokio::task::spawn_blocking(move || work(&shelf)).await.ok()
+    }
+
+    // ---- what is known ---------------------------------------------------------------------
+
+    /// Where a tag leads, as far as is known.
+    pub(crate) async fn tag(self: &Arc<Self>, name: &Name, tag: &Tag) -> Option<TagState> {
+        let key = (name.clone(), tag.clone());
+        if let Some(state) = self.memory.tag(&key) {
+            return Some(state);
+        }
+        let row = self.blocking(move |shelf| shelf.catalog.tag(&key.0, &key.1)).await?.ok()??;
+        let state =
+            TagState { digest: row.digest, checked_at: row.checked_at, gone_since: row.gone_since };
+        self.memory.put_tag(name, tag, state);
+        Some(state)
+    }
+
+    /// What a name holds under a digest, as far as is known.
+    pub(crate) async fn content(
+        self: &Arc<Self>,
+        name: &Name,
+        digest: &Digest,
+    ) -> Option<Arc<ContentState>> {
+        let key = (name.clone(), *digest);
+        if let Some(state) = self.memory.content(&key) {
+            return Some(state);
+        }
+        let asked = key.clone();
+        let row = self.blocking(move |shelf| shelf.catalog.content(&asked.0, &asked.1)).await?;
+        let row = row.ok()??;
+        let state = ContentState::new(row.size_bytes, row.media_type, row.private_to.as_deref());
+        self.memory.put_content(name, digest, state);
+        self.memory.content(&key)
+    }
+
+    /// The bytes of a manifest, if the store has them. Says nothing about who may have them.
+    pub(crate) async fn manifest(
+        self: &Arc<Self>,
+        digest: &Digest,
+    ) -> Option<Arc<ManifestContent>> {
+        if let Some(content) = self.memory.manifest(digest) {
+            return Some(content);
+        }
+        let digest = *digest;
+        let content = self.blocking(move |shelf| shelf.read_manifest(&digest)).await??;
+        self.memory.put_manifest(&content);
+        Some(content)
+    }
+
+    fn read_manifest(&self, digest: &Digest) -> Option<Arc<ManifestContent>> {
+        let blob = match self.store.blob(digest) {
+            Ok(blob) => blob?,
+            Err(error) => {
+                tracing::error!(%digest, error = &error as &dyn std::error::Error, "a manifest cannot be read");
+                return None;
+            }
+        };
+        let bytes = blob.read_all(MANIFEST_MAX_BYTES).ok()?;
+        // A file that rotted on the disk is as good as absent; it is fetched again.
+        if Digest::of(digest.algorithm(), &bytes) != *digest {
+            tracing::error!(%digest, "a manifest in the store is not what its name says; removed");
+            let _ = self.store.remove(digest);
+            return None;
+        }
+        let row = self.catalog.manifest(digest).ok().flatten();
+        let media_type = row.map(|row| row.media_type).or_else(|| {
+            Manifest::parse(&bytes, None).ok().and_then(|manifest| manifest.media_type)
+        });
+        let media_type = media_type.unwrap_or(MediaType::OCI_MANIFEST);
+        Some(Arc::new(ManifestContent::new(*digest, media_type, bytes)))
+    }
+
+    /// An open blob, if the store has it. Says nothing about who may have it.
+    pub(crate) async fn blob(self: &Arc<Self>, digest: &Digest) -> Option<Blob> {
+        if let Some(blob) = self.store.cached(digest) {
+            return Some(blob);
+        }
+        let digest = *digest;
+        let opened = self.blocking(move |shelf| shelf.store.blob(&digest)).await?;
+        opened
+            .inspect_err(|error| {
+                tracing::error!(%digest, error = error as &dyn std::error::Error, "a blob cannot be opened");
+            })
+            .ok()?
+    }
+
+    /// A list of a name, as its upstream last gave it.
+    pub(crate) async fn listing(
+        self: &Arc<Self>,
+        name: &Name,
+        of: &ListingOf,
+    ) -> Option<Arc<ListingState>> {
+        let key = (name.clone(), of.clone());
+        if let Some(state) = self.memory.listing(&key) {
+            return Some(state);
+        }
+        let row = self.blocking(move |shelf| shelf.catalog.listing(&key.0, &key.1.key())).await?;
+        let row = row.ok()??;
+        let state = Arc::new(ListingState { body: row.body, at: row.at });
+        self.memory.put_listing(name, of, state.clone());
+        Some(state)
+    }
+
+    // ---- what is learned -------------------------------------------------------------------
+
+    pub(crate) fn submit(&self, batch: Batch) {
+        // Dropping the ticket changes nothing; losses are counted by the catalog.
+        drop(self.catalog.submit(batch));
+    }
+
+    /// A name holds a digest.
+    pub(crate) fn note_content(&self, batch: &mut Batch, note: ContentNote<'_>) {
+        let at = self.clock.now();
+        let media_type = note.media_type.cloned();
+        let state = ContentState::new(note.size_bytes, media_type.clone(), note.private_to);
+        self.memory.put_content(note.name, note.digest, state);
+        batch.put_content(
+            note.name,
+            note.digest,
+            Content {
+                is_manifest: note.is_manifest,
+                size_bytes: note.size_bytes,
+                media_type,
+                private_to: note.private_to.map(str::to_owned),
+                at,
+            },
+        );
+    }
+
+    /// A tag leads to a digest, confirmed now.
+    pub(crate) fn note_tag(&self, batch: &mut Batch, name: &Name, tag: &Tag, digest: &Digest) {
+        let checked_at = self.clock.now();
+        let known = self.memory.tag(&(name.clone(), tag.clone()));
+        let state = TagState { digest: *digest, checked_at, gone_since: None };
+        self.memory.put_tag(name, tag, state);
+        match known {
+            Some(known) if known.digest == *digest && known.gone_since.is_none() => {
+                batch.touch_tag(name, tag, checked_at);
+            }
+            _ => batch.move_tag(name, tag, digest, checked_at),
+        }
+    }
+
+    /// The upstream says, with authority, that a tag we hold is gone.
+    pub(crate) fn note_gone(&self, name: &Name, tag: &Tag, state: TagState) -> TagState {
+        let now = self.clock.now();
+        let since = state.gone_since.unwrap_or(now);
+        let state = TagState { checked_at: now, gone_since: Some(since), ..state };
+        self.memory.put_tag(name, tag, state);
+        let mut batch = Batch::new();
+        batch.tag_gone(name, tag, since);
+        self.submit(batch);
+        state
+    }
+
+    /// The store has a manifest's bytes.
+    pub(crate) fn note_manifest(
+        &self,
+        batch: &mut Batch,
+        content: &Arc<ManifestContent>,
+        parsed: &Manifest,
+    ) {
+        let size_bytes = content.bytes.len() as u64;
+        let media_type = content.media_type.clone();
+        self.memory.put_manifest(content);
+        batch.put_manifest(&ManifestRow::of(content.digest, size_bytes, media_type, parsed));
+    }
+
+    /// The store has a blob's bytes.
+    pub(crate) fn note_blob(
+        &self,
+        batch: &mut Batch,
+        digest: &Digest,
+        size_bytes: u64,
+        is_manifest: bool,
+    ) {
+        batch.put_blob(digest, size_bytes, is_manifest, self.clock.now());
+        let size = i64::try_from(size_bytes).unwrap_or(i64::MAX);
+        self.committed_bytes.fetch_add(size, Ordering::Relaxed);
+        self.committed.notify_one();
+    }
+
+    pub(crate) fn note_listing(
+        &self,
+        name: &Name,
+        of: &ListingOf,
+        body: Bytes,
+    ) -> Arc<ListingState> {
+        let at = self.clock.now();
+        let state = Arc::new(ListingState { body: body.clone(), at });
+        self.memory.put_listing(name, of, state.clone());
+        let mut batch = Batch::new();
+        batch.put_listing(name, of.key(), body, at);
+        self.submit(batch);
+        state
+    }
+
+    /// Somebody was served this. Coarse: once a minute at most.
+    pub(crate) fn note_use(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        state: &ContentState,
+        now: Timestamp,
+    ) {
+        if state.is_first_use_in_minute(now) {
+            let mut uses = self.uses.lock();
+            if uses.len() < USES_MAX {
+                uses.push((name.clone(), *digest));
+            }
+        }
+    }
+
+    /// The uses since the last call.
+    pub(crate) fn take_uses(&self) -> Vec<(Name, Digest)> {
+        std::mem::take(&mut self.uses.lock())
+    }
+
+    // ---- trouble ---------------------------------------------------------------------------
+
+    /// The disk took no more bytes (or may not). Loud, once for each time it begins.
+    pub(crate) fn set_full(&self, cause: &str) {
+        if !self.full.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                cause,
+                "the disk of the store is full: downloads are passed on and not kept until space returns"
+            );
+        }
+    }
+
+    /// There is space again.
+    pub(crate) fn set_roomy(&self) {
+        if self.full.swap(false, Ordering::AcqRel) {
+            tracing::info!("the disk of the store has space again");
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    /// An upstream sent bytes that are not those of the digest.
+    pub(crate) fn note_mismatch(&self, upstream: &str, digest: &Digest) {
+        let text =
+            format!("upstream {upstream} sent wrong bytes for {digest} at {}", self.clock.now());
+        let mut mismatches = self.mismatches.lock();
+        mismatches.truncate(EVENTS_MAX - 1);
+        mismatches.push_front(text);
+    }
+
+    pub(crate) fn mismatches(&self) -> Vec<String> {
+        self.mismatches.lock().iter().cloned().collect()
+    }
+}
+
+/// That a name holds a digest, for [`Shelf::note_content`].
+#[derive(Clone, Copy)]
+pub(crate) struct ContentNote<'n> {
+    pub(crate) name: &'n Name,
+    pub(crate) digest: &'n Digest,
+    pub(crate) is_manifest: bool,
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) media_type: Option<&'n MediaType>,
+    pub(crate) private_to: Option<&'n str>,
+}
+
+impl ListingOf {
+    fn key(&self) -> ListingKey {
+        match self {
+            Self::Tags => ListingKey::Tags,
+            Self::Referrers(subject) => ListingKey::Referrers(*subject),
+        }
+    }
+}
