@@ -43,8 +43,9 @@ clean_up() {
 write_resources() {
   mkdir -p "$WORK/resources"
   local name host address
-  while read -r name host address; do
-    cat <<YAML
+  {
+    while read -r name address; do
+      cat <<YAML
 apiVersion: lockgate.dev/v1alpha1
 kind: Upstream
 metadata: { name: $name }
@@ -52,6 +53,13 @@ spec:
   endpoints: [{ url: "http://$address" }]
   boundary: { privateAddresses: true }
 ---
+YAML
+    done <<LIST
+first-upstream $FIRST
+second-upstream $SECOND
+LIST
+    while read -r name host; do
+      cat <<YAML
 apiVersion: lockgate.dev/v1alpha1
 kind: Repository
 metadata: { name: $host }
@@ -60,11 +68,12 @@ spec:
   remote: { upstream: $name }
 ---
 YAML
-  done >"$WORK/resources/upstreams.yaml" <<LIST
-first-upstream registry.example.test $FIRST
-second-upstream second.example.test $SECOND
-second-upstream docker.io $SECOND
+    done <<LIST
+first-upstream registry.example.test
+second-upstream second.example.test
+second-upstream docker.io
 LIST
+  } >"$WORK/resources/upstreams.yaml"
 }
 
 [[ -n ${LOCKGATE_BIN:-} ]] || build_plane

@@ -141,14 +141,16 @@ kill_plane() {
 }
 restart_plane() { end_plane; start_plane; }
 
-# metric NAME [LABEL]: the sum of its samples (with that label).
+# metric NAME [LABEL]: the sum of its samples (with that label); `none` if there are none. Counters end in _total.
 metric() {
   curl -fsSk -m 5 "$PLANE_URL/metrics" | awk -v name="$1" -v label="${2:-}" '
-    (index($0, name "{") == 1 || index($0, name " ") == 1) && index($0, label) { sum += $NF; seen = 1 }
+    (index($0, name "{") == 1 || index($0, name " ") == 1 || index($0, name "_total") == 1) && index($0, label) { sum += $NF; seen = 1 }
     END { if (seen) printf "%.0f\n", sum; else print "none" }'
 }
 metric_is() { [[ $(metric "$1" "${3:-}") == "$2" ]]; }
-metric_over() { local value; value=$(metric "$1" "${3:-}"); [[ $value != none && $value -gt $2 ]]; }
+metric_over() { [[ $(count "$1" "${3:-}") -gt $2 ]]; }
+# count NAME [LABEL]: of what may not have happened yet.
+count() { local value; value=$(metric "$@"); [[ $value != none ]] || value=0; echo "$value"; }
 # readyz: its body; the status must be 200 all the time.
 readyz() { curl -sSk -m 5 "$PLANE_URL/readyz"; }
 readyz_status() { curl -sSk -m 5 -o /dev/null -w '%{http_code}' "$PLANE_URL/readyz"; }

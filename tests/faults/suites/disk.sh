@@ -16,7 +16,7 @@ start_plane
 free_kib() { df --output=avail -k "$DIR/data" | tail -n 1 | tr -d ' '; }
 # fill_disk KIB: leaves this much.
 fill_disk() { head -c "$((($(free_kib) - $1) * 1024))" /dev/zero >"$DIR/data/ballast" || true; }
-restored() { [[ $(metric lockgate_store_free_bytes) -gt 20000000 ]]; }
+restored() { metric_over lockgate_store_free_bytes 20000000; }
 hit() {
   local before
   before=$(layer_bytes "$1")
@@ -36,7 +36,7 @@ gives 'no room: what is cached' "$DIR/got" "$(layer 1 digest)" "$(plane_layer 1)
 gives 'no room: a cold manifest' "$DIR/got" "$(image 3 digest)" "$(plane_manifest 3 latest)"
 gives 'no room: a cold layer again' "$DIR/got" "$(layer 2 digest)" "$(plane_layer 2)"
 loud 'no room' '(disk|space|full|ENOSPC)'
-one_of 'no room: /metrics tells the free bytes' yes "$([[ $(metric lockgate_store_free_bytes) -lt 8000000 ]] && echo yes || echo "no: $(metric lockgate_store_free_bytes)")"
+one_of 'no room: /metrics tells the free bytes' yes "$([[ $(count lockgate_store_free_bytes) -lt 8000000 ]] && echo yes || echo "no: $(metric lockgate_store_free_bytes)")"
 
 rm -f "$DIR/data/ballast"
 soon 'room again: the plane notices' 75 restored

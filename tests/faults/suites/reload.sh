@@ -43,7 +43,7 @@ serves() {
 }
 revision() { curl -fsS -m 5 "$PLANE_URL/metrics" | sed -n 's/^lockgate_revision_info{.*digest="\([^"]*\)".*/\1/p'; }
 revision_is_not() { [[ -n $(revision) && $(revision) != "$1" ]]; }
-failures() { metric lockgate_reload_failures; }
+failures() { count lockgate_reload_failures; }
 
 start_load
 for n in 1 2 3 4 5 6; do
@@ -75,7 +75,7 @@ YAML
 soon 'a bad edit: the log names the file' 15 log_says 'bad\.yaml'
 soon 'a bad edit: the log names the field and the nearest one' 5 log_says 'upsteam.*upstream'
 soon 'a bad edit: /readyz says so' 5 readyz_says 'bad\.yaml'
-soon 'a bad edit: it is counted' 5 metric_over lockgate_reload_failures "$((failed))"
+soon 'a bad edit: it is counted' 5 metric_over lockgate_reload_failures "$failed"
 same 'a bad edit: the revision stays' "$before" "$(revision)"
 plane_alive 'a bad edit: the plane is ready all the same'
 repository_resource half.example.test >"$DIR/resources/half.yaml"

@@ -35,7 +35,7 @@ renew first
 start_plane
 gives 'a layer over TLS' "$DIR/got" "$(layer 1 digest)" "$(plane_layer 1)"
 soon 'the first certificate is shown' 5 shows first
-one_of 'its expiry is a metric' yes "$([[ $(metric lockgate_certificate_not_after_timestamp_seconds) -gt 1700000000 ]] && echo yes)"
+one_of 'its expiry is a metric' yes "$([[ $(count lockgate_certificate_not_after_timestamp_seconds) -gt 1700000000 ]] && echo yes)"
 
 # Under load: one client on one connection for long, one with a new connection each time, one slow transfer.
 control '{"bandwidth": 6000000}'
@@ -77,7 +77,7 @@ contains 'a connection that was kept: every request was served on it' ok "$(tail
 control '{"bandwidth": 0}'
 
 openssl ecparam -name prime256v1 -genkey -noout -out "$DIR/key.new" 2>/dev/null
-before=$(metric lockgate_reload_failures)
+before=$(count lockgate_reload_failures)
 mv "$DIR/key.new" "$DIR/key.pem"
 soon 'a key that does not fit: the log says so' 40 log_says 'certificate|key\.pem'
 soon 'a key that does not fit: it is counted' 20 metric_over lockgate_reload_failures "$before"
