@@ -54,7 +54,7 @@ impl Catalog {
     /// it is locked or cannot be written, and [`Error::File`] when it cannot be moved or copied.
     pub fn open(path: &Path) -> Result<(Self, Opened), Error> {
         let (open, opened) = file::open(path)?;
-        let readers = Arc::new(Readers::of_file(path.to_owned()));
+        let readers = Arc::new(Readers::of_file(path.to_owned(), open.identity()));
         let place = Place::File { path: path.to_owned(), open: Some(open) };
         Ok((Self::start(path, readers, place)?, opened))
     }
@@ -170,7 +170,7 @@ impl Catalog {
 
     /// How much is kept. Counts every row: for people and for housekeeping, not for requests.
     pub fn usage(&self) -> Result<Usage, Error> {
-        self.0.readers.with(|c| keep::usage(c))
+        self.0.readers.with(keep::usage)
     }
 
     /// Blobs that are present and not condemned, least recently used first; of equal age, manifests
@@ -198,7 +198,7 @@ impl Catalog {
 
     /// All pins, in order of name and reference.
     pub fn pins(&self) -> Result<Vec<PinRow>, Error> {
-        self.0.readers.with(|c| pins::pins(c))
+        self.0.readers.with(pins::pins)
     }
 
     /// Every digest reached from a pin or from one of the given tags, followed through what

@@ -54,14 +54,26 @@ impl Error {
     pub(crate) fn unavailable(reason: impl Into<String>) -> Self {
         Self::Unavailable { reason: reason.into(), source: None }
     }
+
+    fn refused(reason: &str, error: rusqlite::Error) -> Self {
+        Self::Unavailable { reason: reason.to_owned(), source: Some(error) }
+    }
+
+    /// Whether SQLite met something that is no database.
+    pub(crate) fn is_corruption(&self) -> bool {
+        match self {
+            Self::Unavailable { source: Some(cause), .. } => Trouble::of(cause) == Trouble::Corrupt,
+            _ => false,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match Trouble::of(&error) {
-            Trouble::Passing | Trouble::Reopen | Trouble::Corrupt => {
-                Self::Unavailable { reason: error.to_string(), source: Some(error) }
-            }
+            Trouble::Passing => Self::refused("it is locked, or its disk is full", error),
+            Trouble::Reopen => Self::refused("its file cannot be read or written", error),
+            Trouble::Corrupt => Self::refused("its file is broken", error),
             Trouble::Row => Self::Malformed(error),
             Trouble::Statement => Self::Statement(error),
         }

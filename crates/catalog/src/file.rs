@@ -26,19 +26,24 @@ pub(crate) struct Open {
 
 /// What makes a file the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
+pub(crate) struct Identity {
     device: u64,
     inode: u64,
 }
 
 impl Identity {
-    fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Self { device: metadata.dev(), inode: metadata.ino() })
     }
 }
 
 impl Open {
+    /// Which file it is.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.file
+    }
+
     /// Whether the path still leads to the file that is open.
     pub(crate) fn is_still_at(&self, path: &Path) -> bool {
         self.file.is_some() && Identity::of(path) == self.file
@@ -79,9 +84,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Opens the file for writing, makes and migrates it as needed. A broken one is moved aside.
 pub(crate) fn open(path: &Path) -> Result<(Open, Opened), Error> {
     match open_as_is(path) {
-        Err(Error::Unavailable { source: Some(cause), .. })
-            if Trouble::of(&cause) == Trouble::Corrupt =>
-        {
+        Err(cause) if cause.is_corruption() => {
             let moved_to = move_aside(path)?;
             tracing::error!(
                 path = %path.display(),
@@ -109,6 +112,9 @@ fn open_as_is(path: &Path) -> Result<(Open, Opened), Error> {
     }
     prepare_writer(&connection)?;
     migrate::run(&mut connection, Some(path), migrate::MIGRATIONS)?;
+    if fresh {
+        sync_directory(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    }
     let open = Open {
         file: Identity::of(path),
         beside: BESIDE.map(|suffix| Identity::of(&with_suffix(path, suffix))),
@@ -187,4 +193,23 @@ pub(crate) fn move_aside(path: &Path) -> Result<PathBuf, Error> {
 pub(crate) fn sync_directory(path: &Path) -> std::io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn broken_pages_are_told_from_trouble_that_passes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.sqlite");
+        assert!(is_sound(&path), "what is not there is not broken");
+        let (open, _) = open(&path).unwrap();
+        assert!(open.checkpoint());
+        assert!(is_sound(&path));
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[0xa5; 4096], 2 * 4096).unwrap();
+        assert!(!is_sound(&path));
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::Error;
 use crate::error::Trouble;
-use crate::file::{self, BUSY_TIMEOUT};
+use crate::file::{self, BUSY_TIMEOUT, Identity};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use std::path::PathBuf;
@@ -41,13 +41,17 @@ struct State {
     lent: usize,
     /// Changes with the file: connections of an older one are not used again.
     generation: u64,
+    /// The file that the writer has open: no other may be read, for what lies beside it at the path
+    /// (the log) would be read into it.
+    file: Option<Identity>,
     /// Why nobody reads now.
     shut: Option<&'static str>,
 }
 
 impl Readers {
-    pub(crate) fn of_file(path: PathBuf) -> Self {
-        let pool = Pool { path, state: Mutex::default(), returned: Condvar::new() };
+    pub(crate) fn of_file(path: PathBuf, file: Option<Identity>) -> Self {
+        let state = Mutex::new(State { file, ..State::default() });
+        let pool = Pool { path, state, returned: Condvar::new() };
         Self { source: Source::File(pool), suspicious: AtomicBool::new(false) }
     }
 
@@ -62,39 +66,28 @@ impl Readers {
     ) -> Result<T, Error> {
         let answer = match &self.source {
             Source::Memory(connection) => match connection.try_lock_for(BUSY_TIMEOUT) {
-                Some(connection) => question(&connection),
-                None => return Err(Error::unavailable("it is busy with a long write")),
+                Some(connection) => question(&connection).map_err(Error::from),
+                None => Err(Error::unavailable("it is busy with a long write")),
             },
-            Source::File(pool) => {
-                let mut loan = pool.lend()?;
-                let Some(connection) = &loan.connection else {
-                    return Err(Error::unavailable("it is being opened"));
-                };
-                let answer = question(connection);
-                if let Err(error) = &answer {
-                    let trouble = Trouble::of(error);
-                    loan.spoiled = matches!(trouble, Trouble::Reopen | Trouble::Corrupt);
-                    if trouble == Trouble::Corrupt {
-                        self.suspect();
-                    }
-                }
-                answer
-            }
+            Source::File(pool) => pool.ask(question),
         };
-        answer.map_err(Error::from)
+        if answer.as_ref().is_err_and(Error::is_corruption) {
+            self.suspect();
+        }
+        answer
     }
 
     /// Refuses reads until [`Self::renew`], and lets go of the file.
     pub(crate) fn shut(&self, reason: &'static str) {
         if let Source::File(pool) = &self.source {
-            pool.change(Some(reason));
+            pool.change(None, Some(reason));
         }
     }
 
     /// Reads again, from the file that is at the path now.
-    pub(crate) fn renew(&self) {
+    pub(crate) fn renew(&self, file: Option<Identity>) {
         if let Source::File(pool) = &self.source {
-            pool.change(None);
+            pool.change(file, None);
         }
     }
 
@@ -110,6 +103,21 @@ impl Readers {
 }
 
 impl Pool {
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let mut loan = self.lend()?;
+        let Some(connection) = &loan.connection else {
+            return Err(Error::unavailable("it is being opened"));
+        };
+        let answer = question(connection);
+        if let Err(error) = &answer {
+            loan.spoiled = matches!(Trouble::of(error), Trouble::Reopen | Trouble::Corrupt);
+        }
+        answer.map_err(Error::from)
+    }
+
     fn lend(&self) -> Result<Loan<'_>, Error> {
         let until = Instant::now() + BUSY_TIMEOUT;
         let mut state = self.state.lock();
@@ -124,15 +132,14 @@ impl Pool {
             }
             if state.lent < MAX_READERS {
                 state.lent += 1;
+                let file = state.file;
                 drop(state);
-                return match file::open_reader(&self.path) {
-                    Ok(connection) => Ok(self.loan(connection, generation)),
-                    Err(error) => {
-                        self.state.lock().lent -= 1;
-                        self.returned.notify_one();
-                        Err(error.into())
-                    }
-                };
+                let opened = self.open(file);
+                if opened.is_err() {
+                    self.state.lock().lent -= 1;
+                    self.returned.notify_one();
+                }
+                return opened.map(|connection| self.loan(connection, generation));
             }
             if self.returned.wait_until(&mut state, until).timed_out() {
                 return Err(Error::unavailable("all its readers are busy"));
@@ -140,12 +147,24 @@ impl Pool {
         }
     }
 
+    fn open(&self, file: Option<Identity>) -> Result<Connection, Error> {
+        let is_the_file = || file.is_some() && Identity::of(&self.path) == file;
+        if is_the_file() {
+            let connection = file::open_reader(&self.path)?;
+            if is_the_file() {
+                return Ok(connection);
+            }
+        }
+        Err(Error::unavailable("its file was moved or deleted"))
+    }
+
     fn loan(&self, connection: Connection, generation: u64) -> Loan<'_> {
         Loan { pool: self, connection: Some(connection), generation, spoiled: false }
     }
 
-    fn change(&self, shut: Option<&'static str>) {
+    fn change(&self, file: Option<Identity>, shut: Option<&'static str>) {
         let mut state = self.state.lock();
+        state.file = file;
         state.generation += 1;
         state.shut = shut;
         let old = std::mem::take(&mut state.idle);

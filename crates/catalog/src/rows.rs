@@ -1,6 +1,7 @@
 //! What is kept, as values: one type for each thing the catalog knows.
 //!
 //! Plain data, so the fields are open; whatever could be wrong is a type of `oci` that cannot be.
+//! Times are kept to the microsecond; finer parts are cut off.
 
 use bytes::Bytes;
 use jiff::Timestamp;

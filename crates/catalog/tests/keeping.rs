@@ -1,5 +1,7 @@
 //! Eviction and collection: what could go, what must not, and the way out.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use catalog::*;

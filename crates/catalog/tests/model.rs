@@ -1,5 +1,7 @@
 //! Random histories of tags, contents and blobs, held against a model made of maps.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use catalog::{Batch, Catalog, Content, WriteError};

@@ -72,15 +72,17 @@ impl Queue {
         };
         if let Some(error) = refusal {
             state.gaps += u64::from(!batch.is_empty());
-            if error == WriteError::Full && !std::mem::replace(&mut state.overflowing, true) {
+            let first = error == WriteError::Full && !state.overflowing;
+            state.overflowing |= first;
+            let waiting = state.batches;
+            // A slow log must not hold up those who submit.
+            drop(state);
+            if first {
                 tracing::error!(
-                    waiting = state.batches,
-                    bytes = state.bytes,
-                    problem = state.problem.as_deref(),
+                    waiting,
                     "too many writes wait for the catalog: dropping what comes, counting gaps"
                 );
             }
-            drop(state);
             // Nobody listening is fine.
             let _ = answer.send(Err(error));
             return ticket;
@@ -156,29 +158,27 @@ impl Queue {
         if state.problem.as_ref() == Some(&problem) {
             return;
         }
-        let first = state.problem.is_none();
-        tracing::debug!(%problem, "the catalog does not take writes");
-        if first {
+        let before = state.problem.replace(problem.clone());
+        let waiting = state.batches;
+        drop(state);
+        if before.is_none() {
             tracing::error!(
                 %problem,
-                waiting = state.batches,
+                waiting,
                 "the catalog does not take writes; they wait in memory, what is hot is still served"
             );
+        } else {
+            tracing::debug!(%problem, waiting, "the catalog still does not take writes");
         }
-        state.problem = Some(problem);
     }
 
     /// Says that all is well again, if it was not.
     pub(crate) fn well(&self) {
         let mut state = self.state.lock();
-        if let Some(problem) = state.problem.take() {
-            tracing::warn!(
-                was = %problem,
-                waiting = state.batches,
-                gaps = state.gaps,
-                "the catalog takes writes again"
-            );
-        }
+        let Some(problem) = state.problem.take() else { return };
+        let (waiting, gaps) = (state.batches, state.gaps);
+        drop(state);
+        tracing::warn!(was = %problem, waiting, gaps, "the catalog takes writes again");
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -153,8 +153,8 @@ impl Writer {
         if open.is_none() {
             let (opened, how) = file::open(path)?;
             tracing::warn!(path = %path.display(), ?how, "opened the catalog again");
+            self.readers.renew(opened.identity());
             *open = Some(opened);
-            self.readers.renew();
         }
         Ok(())
     }
