@@ -7,7 +7,7 @@ require curl jq sha256sum
 
 readonly SIZE=3M
 flags=()
-for ((n = 0; n < 40; n++)); do flags+=(--blob "$SIZE"); done
+for ((n = 0; n < 48; n++)); do flags+=(--blob "$SIZE"); done
 start_upstream elsewhere --blob 1K
 ELSEWHERE=$UPSTREAM
 start_upstream up "${flags[@]}"
