@@ -116,8 +116,9 @@ impl OpenBlob {
         &self.file
     }
 
-    pub(crate) fn is_mapped(&self) -> bool {
-        self.mapping.get().is_some()
+    /// Its mapping, if it was wanted before.
+    pub(crate) fn mapped(&self) -> Option<&Mapping> {
+        self.mapping.get()
     }
 
     /// The shared mapping of all its bytes; `None` when it is empty, when there is no address space

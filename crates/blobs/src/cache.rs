@@ -4,7 +4,7 @@
 //! is released, and unmapping, which takes a while for large blobs, off the async workers.
 
 use crate::blob::OpenBlob;
-use crate::map::{MapBudget, MapCharge};
+use crate::map::{MapBudget, MapCharge, Mapping};
 use oci::Digest;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -22,6 +22,8 @@ struct Entries {
     by_digest: HashMap<Digest, Entry>,
     /// Counts look-ups; orders entries by use.
     now: u64,
+    /// What `now` was when idle mappings were last asked for.
+    idle_since: u64,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,15 @@ impl OpenBlobs {
         drop(dropped);
     }
 
+    /// Mappings of blobs that nobody reads, nor asked for since the last call.
+    pub(crate) fn idle_mappings(&self) -> Vec<Mapping> {
+        let mut entries = self.entries.lock();
+        let now = entries.now;
+        let since = std::mem::replace(&mut entries.idle_since, now);
+        let idle = entries.by_digest.values().filter(|e| e.used <= since && !e.is_read());
+        idle.filter_map(|entry| entry.held.as_ref()?.mapped().cloned()).collect()
+    }
+
     /// Address space for a mapping, taken from the least recently read if need be.
     pub(crate) fn reserve(&self, bytes: u64) -> Option<MapCharge> {
         if bytes > self.budget.max_bytes() {
@@ -98,7 +109,8 @@ impl OpenBlobs {
         }
         // Here the drop is in place: what it frees is wanted now. It happens when the sum of all
         // mapped blobs passes the limit, so rarely.
-        let wanted = (self.budget.used_bytes() + bytes).saturating_sub(self.budget.max_bytes());
+        let used = self.budget.used_bytes().saturating_add(bytes);
+        let wanted = used.saturating_sub(self.budget.max_bytes());
         let dropped = self.entries.lock().take_mapped(wanted);
         drop(dropped);
         self.budget.reserve(bytes)
@@ -129,7 +141,7 @@ impl Entries {
                 break;
             }
             let Some(entry) = self.by_digest.get(&digest) else { continue };
-            let mapped = entry.held.as_ref().is_some_and(|blob| blob.is_mapped());
+            let mapped = entry.held.as_ref().is_some_and(|blob| blob.mapped().is_some());
             if !mapped || entry.is_read() {
                 continue;
             }
@@ -160,10 +172,37 @@ impl Entries {
 
 /// Closes and unmaps on the blocking pool where there is one.
 fn drop_elsewhere(blobs: Vec<Arc<OpenBlob>>) {
-    if !blobs.iter().any(|blob| blob.is_mapped()) {
+    if !blobs.iter().any(|blob| blob.mapped().is_some()) {
         return;
     }
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn_blocking(move || drop(blobs));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::{Options, Store};
+    use crate::{Blob, ReadHow};
+    use oci::Digest;
+    use oci::range::ByteRange;
+
+    #[test]
+    fn idle_is_what_nobody_read_since_last_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path())).unwrap();
+        let map = |blob: &Blob| drop(blob.stream(ByteRange { start: 0, end: 1 }, ReadHow::Mapped));
+        let (one, two) = (Digest::sha256(b"1"), Digest::sha256(b"2"));
+        store.put(&Digest::sha256(b"not mapped"), b"not mapped").unwrap();
+        map(&store.put(&one, b"1").unwrap());
+        let held = store.put(&two, b"2").unwrap();
+        map(&held);
+        let idle = || store.opens().idle_mappings().len();
+        assert_eq!(idle(), 0, "used just now");
+        assert_eq!(idle(), 1, "the other is held");
+        drop(held);
+        assert_eq!(idle(), 2);
+        store.cached(&one);
+        assert_eq!((idle(), idle()), (1, 2));
     }
 }

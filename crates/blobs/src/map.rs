@@ -168,14 +168,19 @@ impl Mapping {
     }
 
     /// Blocks: reads a range from disk into memory. An error of the disk, or a kernel before 5.14,
-    /// is an error here and no signal.
+    /// is an error here and no signal. The window behind it is begun too, but not waited for.
     pub(crate) fn populate(&self, range: Range<usize>) -> io::Result<()> {
+        // A hint, so that the disk gets few large requests; the next call does the work.
+        let ahead = range.start..range.end.saturating_add(WINDOW_BYTES);
+        let _ = self.advise(ahead, libc::MADV_WILLNEED);
         self.advise(range, libc::MADV_POPULATE_READ)
     }
 
-    /// Starts reading a range from disk without waiting for it. A hint; it cannot fail.
-    pub(crate) fn will_need(&self, range: Range<usize>) {
-        let _ = self.advise(range, libc::MADV_WILLNEED);
+    /// Blocks briefly: gives back the page table entries, and with them what counts as memory of
+    /// this process. The bytes stay in the page cache, and the mapping as usable as before.
+    pub(crate) fn release_pages(&self) {
+        // On a shared mapping of a file this loses nothing (madvise(2), MADV_DONTNEED).
+        let _ = self.advise(0..self.bytes.len(), libc::MADV_DONTNEED);
     }
 
     fn advise(&self, range: Range<usize>, advice: libc::c_int) -> io::Result<()> {
@@ -184,8 +189,8 @@ impl Mapping {
         if start >= end {
             return Ok(());
         }
-        // SAFETY: the range lies in the mapping and starts on a page; neither advice changes what
-        // the mapping holds.
+        // SAFETY: the range lies in the mapping and starts on a page; none of the advices given
+        // here changes what the bytes of a shared file mapping read as.
         let result = unsafe {
             let address = self.region.map.as_ptr().add(start);
             libc::madvise(address.cast_mut().cast(), end - start, advice)
@@ -244,7 +249,9 @@ mod tests {
             mapping.populate(range.clone()).unwrap();
             assert!(mapping.is_resident(range.clone()), "{range:?}");
         }
-        mapping.will_need(length..length + WINDOW_BYTES);
+        let before = mapping.slice(0..length);
+        mapping.release_pages();
+        assert!(before.iter().all(|byte| *byte == 7));
     }
 
     #[test]

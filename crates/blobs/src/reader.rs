@@ -135,10 +135,6 @@ async fn make_present(segment: &Mapping, range: &Range<usize>) -> bool {
         return true;
     }
     let (segment, range) = (segment.clone(), range.clone());
-    let populate = move || {
-        segment.populate(range.clone())?;
-        segment.will_need(range.end..SEGMENT_BYTES as usize);
-        Ok::<(), std::io::Error>(())
-    };
-    matches!(tokio::task::spawn_blocking(populate).await, Ok(Ok(())))
+    let populated = tokio::task::spawn_blocking(move || segment.populate(range)).await;
+    matches!(populated, Ok(Ok(())))
 }

@@ -1,7 +1,7 @@
 //! Mapped segments of a part that is still growing.
 //!
 //! A segment is mapped once it is fully written. Many readers of one segment share one mapping;
-//! it goes when they have gone on, but for the few used last.
+//! it goes when they have gone on, but for a few of the latest.
 
 use crate::cache::OpenBlobs;
 use crate::map::{Mapping, WINDOW_BYTES, WeakMapping};
@@ -24,7 +24,7 @@ pub(crate) struct Segments {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Ready to be sliced, last used last.
+    /// Ready to be sliced, the latest to come last.
     recent: VecDeque<(u64, Mapping)>,
     /// Every one that may still be mapped.
     mapped: HashMap<u64, WeakMapping>,

@@ -160,6 +160,15 @@ impl Store {
         Ok(if layout::unlink(&path)? { size_bytes } else { None })
     }
 
+    /// Blocks briefly: what is mapped but was not read since the last call no longer counts as
+    /// memory of this process; it stays open and in the page cache. For housekeeping to call now
+    /// and then.
+    pub fn trim(&self) {
+        for mapping in self.inner.opens.idle_mappings() {
+            mapping.release_pages();
+        }
+    }
+
     /// Whether somebody holds the blob or a stream of it. Never blocks.
     pub fn is_read(&self, digest: &Digest) -> bool {
         self.inner.opens.is_read(digest)

@@ -192,12 +192,7 @@ fn span(start: u64, end: u64) -> Range<usize> {
 }
 
 fn populate(mapping: Mapping, window: Range<usize>) -> JoinHandle<io::Result<()>> {
-    tokio::task::spawn_blocking(move || {
-        mapping.populate(window.clone())?;
-        // The disk goes on while the client takes this window.
-        mapping.will_need(window.end..window.end.saturating_add(WINDOW_BYTES));
-        Ok(())
-    })
+    tokio::task::spawn_blocking(move || mapping.populate(window))
 }
 
 fn read_on_pool(

@@ -224,3 +224,21 @@ async fn many_read_while_one_writes() {
     }
     assert_eq!(blob.digest(), &digest);
 }
+
+#[tokio::test]
+async fn trimming_changes_nothing_that_can_be_read() {
+    let scratch = scratch();
+    let all = bytes(6 << 20, 9);
+    let digest = Digest::sha256(&all);
+    let blob = scratch.store.put(&digest, &all).unwrap();
+    let mut stream = blob.stream(whole(&blob), ReadHow::Mapped);
+    drop(blob);
+    let first = stream.next().await.unwrap().unwrap();
+    drop(stream);
+    for _ in 0..2 {
+        scratch.store.trim();
+    }
+    assert!(first == all[..first.len()]);
+    let blob = scratch.store.cached(&digest).unwrap();
+    assert!(read(&blob, whole(&blob), ReadHow::Mapped).await.unwrap() == all);
+}

@@ -213,3 +213,30 @@ fn a_link_in_place_of_a_blob_is_not_followed() {
     std::os::unix::fs::symlink(&elsewhere, path).unwrap();
     assert!(scratch.reopened().blob(&digest).is_err());
 }
+
+/// Whoever comes first: what is open without having been asked for again is on disk too.
+#[test]
+fn the_cache_never_keeps_what_was_removed() {
+    let scratch = scratch();
+    let digest = Digest::sha256(b"abc");
+    scratch.store.put(&digest, b"abc").unwrap();
+    let path = scratch.blobs()[0].clone();
+    let start = std::sync::Barrier::new(3);
+    for _ in 0..100 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                scratch.store.put(&digest, b"abc").unwrap();
+            });
+            scope.spawn(|| {
+                start.wait();
+                scratch.store.blob(&digest).unwrap();
+            });
+            scope.spawn(|| {
+                start.wait();
+                scratch.store.remove(&digest).unwrap();
+            });
+        });
+        assert!(path.exists() || scratch.store.cached(&digest).is_none());
+    }
+}
