@@ -14,6 +14,25 @@ usual_resources
 start_plane
 note "memory of the idle plane: $(($(high_water_kib) / 1024)) MiB"
 
+# What the high water is made of: pages of its own, and pages of files it has mapped, which the kernel takes back at will.
+python3 - "$PLANE_PID" "$DIR/memory" <<'PY' &
+import pathlib, sys, time
+pid, out = sys.argv[1], pathlib.Path(sys.argv[2])
+most = {"RssAnon:": 0, "RssFile:": 0}
+while True:
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        break
+    for line in lines:
+        field, *rest = line.split()
+        if field in most:
+            most[field] = max(most[field], int(rest[0]))
+    out.write_text(", ".join(f"{field} {kib // 1024} MiB" for field, kib in most.items()))
+    time.sleep(0.1)
+PY
+SAMPLER=$!
+
 # herd N FLAG...: on the layer of image N, through the plane; its report in $REPORT.
 herd() {
   local n=$1
@@ -60,5 +79,6 @@ note "one download from the upstream: $one_ms ms, first byte after $first_ms ms"
 note "first byte of the herd, min/median/max: $(report '.first_byte_ms | "\(.min) / \(.p50) / \(.max)"') ms (aim: within 100 ms of the upstream's)"
 note "last client done after $(report .done_ms.max) ms: $(ratio "$(report .done_ms.max)" "$one_ms") x one download (aim: 1.1; the clients share the processors with the plane)"
 at_most 'most memory ever resident, MiB' 200 "$(($(high_water_kib) / 1024))"
-note "of it now: $(awk '/^Rss(Anon|File|Shmem):/ { printf "%s %d MiB  ", $1, $2 / 1024 }' "/proc/$PLANE_PID/status")"
+note "most of each kind, sampled: $(cat "$DIR/memory" 2>/dev/null)"
+kill "$SAMPLER" 2>/dev/null || true
 plane_alive
