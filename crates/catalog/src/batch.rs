@@ -58,7 +58,7 @@ impl Batch {
     }
 
     /// Notes a manifest and what it lists. Doing it again changes nothing: a digest means the same
-    /// bytes for ever.
+    /// bytes for ever. Put its content row in the same batch: without one it is pruned.
     pub fn put_manifest(&mut self, manifest: &ManifestRow) {
         let notes: usize = manifest.annotations.iter().map(|(k, v)| k.len() + v.len() + 48).sum();
         let bytes = manifest.edges.len() * size_of::<crate::Edge>() + notes;

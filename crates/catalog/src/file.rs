@@ -57,7 +57,7 @@ impl Open {
         for (identity, suffix) in beside.into_iter().zip(BESIDE) {
             let path = with_suffix(path, suffix);
             if identity.is_some() && Identity::of(&path) == identity {
-                // If it cannot be removed, opening the next file fails and says why.
+                // Best effort: in a directory that allows no removal, nothing was moved either.
                 let _ = std::fs::remove_file(&path);
             }
         }
@@ -100,6 +100,12 @@ pub(crate) fn open(path: &Path) -> Result<(Open, Opened), Error> {
 
 fn open_as_is(path: &Path) -> Result<(Open, Opened), Error> {
     let fresh = std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
+    if !path.exists() {
+        // A log and an index without their file belong to one that is gone.
+        for suffix in BESIDE {
+            let _ = std::fs::remove_file(with_suffix(path, suffix));
+        }
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -108,7 +114,11 @@ fn open_as_is(path: &Path) -> Result<(Open, Opened), Error> {
     migrate::check(&connection, path, migrate::MIGRATIONS)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
-        tracing::warn!(path = %path.display(), %mode, "the file system has no shared memory for the catalog: reads wait for writes");
+        tracing::warn!(
+            path = %path.display(),
+            %mode,
+            "the file system has no shared memory for the catalog: reads wait for writes"
+        );
     }
     prepare_writer(&connection)?;
     migrate::run(&mut connection, Some(path), migrate::MIGRATIONS)?;

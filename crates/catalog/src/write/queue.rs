@@ -42,7 +42,7 @@ struct State {
     batches: usize,
     bytes: usize,
     gaps: u64,
-    /// Whether the last batch was dropped because too much waited; says it once, not 64k times.
+    /// Whether it was said that batches are dropped; it is said once, not 64k times.
     overflowing: bool,
     closing: Option<Instant>,
     ended: bool,
@@ -87,7 +87,9 @@ impl Queue {
             let _ = answer.send(Err(error));
             return ticket;
         }
-        state.overflowing = false;
+        // Half empty again: what comes after is a new event, and said again.
+        let is_crowded = state.batches > MAX_BATCHES / 2 || state.bytes > MAX_BYTES / 2;
+        state.overflowing &= is_crowded;
         state.batches += 1;
         state.bytes += bytes;
         state.waiting.push_back(Queued { batch, answer });

@@ -61,7 +61,11 @@ impl Writer {
         let mut farewell = Farewell { queue: self.queue.clone(), checkpointed: false };
         loop {
             match self.queue.next(TICK) {
-                Next::Group(group) => self.write(group),
+                Next::Group(group) => {
+                    if !self.write(group) {
+                        break;
+                    }
+                }
                 Next::Quiet => self.look_after(),
                 Next::End => break,
             }
@@ -72,21 +76,21 @@ impl Writer {
         drop(self);
     }
 
-    /// Writes a group, however long that takes.
-    fn write(&mut self, group: Vec<Queued>) {
+    /// Writes a group, however long that takes. False: closing, and out of time.
+    fn write(&mut self, group: Vec<Queued>) -> bool {
         let mut wait = BACKOFF.0;
         loop {
             match self.attempt(&group) {
                 Ok(outcomes) => {
                     self.queue.well();
                     self.queue.settle(group, outcomes);
-                    return;
+                    return true;
                 }
                 Err(error) => self.queue.trouble(describe(&error)),
             }
             if self.queue.is_out_of_time() {
                 self.queue.abandon(group);
-                return;
+                return false;
             }
             self.queue.pause(wait);
             wait = (wait * 2).min(BACKOFF.1);
@@ -109,8 +113,9 @@ impl Writer {
             Err(error) => {
                 match Trouble::of(&error) {
                     Trouble::Corrupt => self.readers.suspect(),
-                    Trouble::Reopen => *open = None,
-                    Trouble::Passing | Trouble::Row | Trouble::Statement => {}
+                    // A file that was moved is left to `mend`, which needs to know what lay beside it.
+                    Trouble::Reopen if current.is_still_at(path) => *open = None,
+                    Trouble::Reopen | Trouble::Passing | Trouble::Row | Trouble::Statement => {}
                 }
                 Err(error.into())
             }
