@@ -136,12 +136,14 @@ impl Revisions {
         });
         match built {
             Ok((revision, view)) => {
-                let mut state = self.state.lock();
-                state.last_read = Some(revision);
-                if state.problem.take().is_some() {
+                let was_wrong = {
+                    let mut state = self.state.lock();
+                    state.last_read = Some(revision);
+                    state.problem.take().is_some()
+                };
+                if was_wrong {
                     tracing::info!(source, "the resources can be read again");
                 }
-                drop(state);
                 let Some(view) = view else { return Ok(unchanged) };
                 let _ = fs::remove_file(self.data_dir.join(ROLLBACK_FILE));
                 self.activate(core, view).await;

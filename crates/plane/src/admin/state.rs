@@ -79,7 +79,8 @@ impl EndpointView {
         }
     }
 
-    fn of_probe(probe: EndpointProbe) -> Self {
+    /// What a probe found, as operators see it.
+    pub fn of_probe(probe: EndpointProbe) -> Self {
         let problems = probe.problems.iter();
         let texts: Vec<String> =
             problems.map(|problem| format!("{}; {}", problem.what, problem.remedy)).collect();
