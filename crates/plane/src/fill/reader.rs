@@ -33,6 +33,11 @@ impl FillReader {
         Self::new(self.fill.clone())
     }
 
+    /// It only holds the fill from now on and reads nothing: on a full disk nobody waits for it.
+    pub(crate) fn step_aside(&self) {
+        self.place.at(u64::MAX);
+    }
+
     /// Reads only `start..end`.
     pub(crate) fn limit(&mut self, start: u64, end: u64) {
         self.position = start;

@@ -93,7 +93,13 @@ impl Keep {
         };
         let mut batch = Batch::new();
         batch.blob_gone(digest);
-        shelf.submit(batch);
+        let told = shelf.catalog.submit(batch).wait();
+        // Somebody brought it back meanwhile, perhaps to the file that is gone now.
+        if told.is_err() && matches!(shelf.store.blob(digest), Ok(None)) {
+            let mut batch = Batch::new();
+            batch.blob_lost(digest);
+            shelf.submit(batch);
+        }
         removed.or(Some(0))
     }
 }

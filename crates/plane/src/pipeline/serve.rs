@@ -171,7 +171,8 @@ impl BlobSource {
             }
             Source::Known(_) => ByteStream::new(stream::empty()),
             Source::Fill { reader, .. } => {
-                let mut reader = reader.another();
+                let (first, mut reader) = (reader, reader.another());
+                first.step_aside();
                 if let Some(range) = range {
                     reader.limit(range.start, range.end);
                 }
