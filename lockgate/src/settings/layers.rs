@@ -12,13 +12,13 @@ const NOT_SETTINGS: [&str; 3] = ["LOCKGATE_CONFIG", "LOCKGATE_PLANE", "LOCKGATE_
 const MAX_STEPS: usize = 8;
 
 /// The schema of the settings, against which names are resolved.
-pub static SCHEMA: LazyLock<Json> = LazyLock::new(schema_of::<super::Settings>);
+pub(crate) static SCHEMA: LazyLock<Json> = LazyLock::new(schema_of::<super::Settings>);
 
 /// Lays the variables over `node`: `LOCKGATE_CACHE__MAX_BYTES=200GiB` sets `cache.maxBytes`, and
 /// `LOCKGATE_LISTENERS__0__ADDRESS` the first listener's address. A value is YAML where the option
 /// is no text. Returns variables that begin like ours but are none: Kubernetes sets some for a
 /// Service named lockgate, so that they cannot be errors unless they look like a typing mistake.
-pub fn lay_environment(
+pub(crate) fn lay_environment(
     node: &mut Node,
     variables: impl Iterator<Item = (String, String)>,
     problems: &mut Vec<Problem>,
@@ -46,7 +46,13 @@ pub fn lay_environment(
 }
 
 /// Lays one flag over `node`. `path` is as in the file: `cache.maxBytes`, `listeners.0.address`.
-pub fn lay_flag(node: &mut Node, flag: &str, path: &str, value: &str, problems: &mut Vec<Problem>) {
+pub(crate) fn lay_flag(
+    node: &mut Node,
+    flag: &str,
+    path: &str,
+    value: &str,
+    problems: &mut Vec<Problem>,
+) {
     let place = Place::of(flag);
     let words: Vec<&str> = path.split('.').collect();
     match resolve(&words, Spelling::Camel) {

@@ -10,11 +10,8 @@ mod print;
 #[cfg(test)]
 mod tests;
 
-pub use model::{
-    Cache, Fills, Listener, ListenerTls, Log, LogFormat, Server, Settings, default_data_dir,
-    socket_path,
-};
-pub use print::print;
+pub(crate) use model::{Listener, LogFormat, Settings, socket_path};
+pub(crate) use print::print;
 
 use resources::{Node, Place, Problem, Problems, Value, from_node, parse_documents};
 use std::collections::BTreeSet;
@@ -28,7 +25,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What flags and the caller bring.
 #[derive(Clone, Debug, Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// The settings file, if there is one.
     pub file: Option<PathBuf>,
     /// The environment.
@@ -39,7 +36,7 @@ pub struct Sources {
 
 /// Settings that were read and found right.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The settings in force.
     pub settings: Settings,
     /// What was written, with its places.
@@ -49,7 +46,7 @@ pub struct Loaded {
 }
 
 /// Reads the layers, or says everything that is wrong with them.
-pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+pub(crate) fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let mut written = match &sources.file {
         Some(path) => read_file(path)?,
@@ -77,7 +74,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
 }
 
 /// The schema of the settings file.
-pub fn json_schema() -> serde_json::Value {
+pub(crate) fn json_schema() -> serde_json::Value {
     layers::SCHEMA.clone()
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How the process runs. What changes a decision is in resources, never here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Where clients are answered; at least one.
     #[schemars(length(min = 1, max = 64))]
     pub listeners: Vec<Listener>,
@@ -36,7 +36,7 @@ pub struct Settings {
 /// One address on which clients are answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// IP address and port; anything but a loopback address needs an AccessPolicy to be useful.
     pub address: SocketAddress,
     /// Certificate; plain HTTP if left out.
@@ -44,7 +44,7 @@ pub struct Listener {
     /// Whether HTTP/2 is offered. It has no reason phrase, so that clients which print nothing
     /// else show a bare 403; big downloads gain nothing from it.
     pub http2: bool,
-    /// Networks of load balancers whose X-Forwarded-For, -Proto and -Host (or Forwarded) count.
+    /// Networks of load balancers whose X-Forwarded-For, -Proto and -Host count.
     #[schemars(length(max = 256))]
     pub trusted_proxies: Vec<Cidr>,
     /// Whether every connection begins with a PROXY protocol v2 header from a trusted proxy.
@@ -57,7 +57,7 @@ pub struct Listener {
 /// A listener's certificate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ListenerTls {
+pub(crate) struct ListenerTls {
     /// PEM file of the certificate and its chain; read again when it changes.
     pub cert_file: PathBuf,
     /// PEM file of its key; read again when it changes.
@@ -67,7 +67,7 @@ pub struct ListenerTls {
 /// How much is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct Cache {
+pub(crate) struct Cache {
     /// Most bytes of blobs. If left out, the watermarks alone bound them.
     pub max_bytes: Option<WireSize>,
     /// Share of the disk's bytes (or inodes) in use, or of maxBytes, at which eviction begins.
@@ -83,7 +83,7 @@ pub struct Cache {
 /// Downloads from upstreams.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct Fills {
+pub(crate) struct Fills {
     /// Downloads at once; further ones wait. Bounds memory and open files.
     #[schemars(range(min = 1, max = 65536))]
     pub max_concurrent: u32,
@@ -96,13 +96,13 @@ pub struct Fills {
 /// Bounds on connections of clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct Server {
+pub(crate) struct Server {
     /// Connections at once, all listeners together; further ones wait to be accepted.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
     /// For the head of a request; against clients that send one byte at a time.
     pub header_timeout: WireDuration,
-    /// Between two requests of a connection.
+    /// Between two requests of a connection; longer than clients keep theirs (Go: 90 s).
     pub idle_timeout: WireDuration,
     /// For a client that takes or sends nothing of a body.
     pub body_stall_timeout: WireDuration,
@@ -113,7 +113,7 @@ pub struct Server {
 /// What is written to standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct Log {
+pub(crate) struct Log {
     /// Lines for people, or one JSON object per line.
     pub format: LogFormat,
     /// Least level, for all or for parts: `info`, or `info,upstream=debug`.
@@ -126,7 +126,7 @@ pub struct Log {
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// For machines.
@@ -194,9 +194,9 @@ impl Default for Fills {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            max_connections: 10_000,
+            max_connections: 8192,
             header_timeout: seconds(10),
-            idle_timeout: seconds(75),
+            idle_timeout: seconds(120),
             body_stall_timeout: seconds(60),
             drain_timeout: seconds(30),
         }
@@ -211,24 +211,19 @@ impl Default for Log {
 
 impl Settings {
     /// The directory that belongs to this process.
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(default_data_dir)
-    }
-
-    /// Where commands find the running process (contracts §10).
-    pub fn socket_path(&self) -> PathBuf {
-        socket_path(&self.data_dir())
     }
 }
 
-/// The command socket of a data directory.
-pub fn socket_path(data_dir: &Path) -> PathBuf {
+/// The command socket of a data directory (contracts §10).
+pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
     data_dir.join("lockgate.sock")
 }
 
 /// The platform's place for data: the system's for root, the user's for others (XDG base
 /// directory specification), a directory here if the user has no home.
-pub fn default_data_dir() -> PathBuf {
+pub(crate) fn default_data_dir() -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/lockgate");
     }

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 /// Writes effective settings as YAML that can be read again; a comment behind each value says who
 /// set it.
-pub fn print(settings: &super::Settings, written: &Node) -> String {
+pub(crate) fn print(settings: &super::Settings, written: &Node) -> String {
     let json = serde_json::to_value(settings).expect("settings have text keys only");
     let mut lines = Vec::new();
     write_map(&json, Some(written), "", &mut lines);

@@ -1,0 +1,117 @@
+//! The command line: what can be said, and what each word does.
+
+use crate::command::{cache, client_config, config, doctor, prefetch, revision};
+use crate::exit::{Exit, Failure};
+use crate::serve;
+use clap::{Parser, Subcommand};
+use std::sync::LazyLock;
+
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("LOCKGATE_COMMIT") {
+    Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+    None => env!("CARGO_PKG_VERSION").to_owned(),
+});
+
+/// The version, and the commit if the builder told it.
+pub(crate) fn version() -> &'static str {
+    VERSION.as_str()
+}
+
+/// The artifact access plane for Kubernetes: one registry endpoint in front of all others, that
+/// decides every request before the first byte and downloads each layer once.
+#[derive(Parser, Debug)]
+#[command(
+    name = "lockgate",
+    version = version(),
+    after_help = "Start here:\n  lockgate serve\n  docker pull 127.0.0.1:5050/docker.io/library/alpine:3\n\n\
+        Exit status: 0 yes or done, 1 no, refused or different, 2 cannot tell, 64 wrong use."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Runs the plane
+    Serve(serve::Args),
+    /// Checks, prints and describes settings and resources
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Sets of resources that were in force: list, compare, go back
+    #[command(subcommand)]
+    Revision(revision::Command),
+    /// What the cache holds: list, count, pin, purge
+    #[command(subcommand)]
+    Cache(cache::Command),
+    /// Fetches images before anybody asks for them
+    Prefetch(prefetch::Args),
+    /// Prints a file that makes a container engine pull through the plane
+    ClientConfig(client_config::Args),
+    /// Looks for what is wrong or soon will be, and says what to do
+    Doctor(doctor::Args),
+}
+
+impl Command {
+    /// Runs the command to its end.
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        match self {
+            Self::Serve(args) => args.run(),
+            Self::Config(command) => command.run(),
+            Self::Revision(command) => command.run(),
+            Self::Cache(command) => command.run(),
+            Self::Prefetch(args) => args.run(),
+            Self::ClientConfig(args) => args.run(),
+            Self::Doctor(args) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn walk(command: &clap::Command, path: &str, visit: &mut dyn FnMut(&clap::Command, &str)) {
+        visit(command, path);
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            walk(inner, &format!("{path} {}", inner.get_name()), visit);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent_and_explains_every_flag() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        walk(&command, "lockgate", &mut |command, path| {
+            assert!(command.get_about().is_some(), "{path} is not explained");
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path} {} is not explained",
+                    argument.get_id()
+                );
+            }
+            if command.get_subcommands().next().is_none() {
+                assert!(command.get_after_help().is_some(), "{path} has no example");
+            }
+        });
+    }
+
+    #[test]
+    fn the_reference_names_every_command_and_flag() {
+        let reference = include_str!("../../docs/reference/cli.md");
+        walk(&Cli::command(), "lockgate", &mut |command, path| {
+            assert!(reference.contains(&format!("`{path}")), "cli.md does not name {path}");
+            for argument in command.get_arguments() {
+                if let Some(long) =
+                    argument.get_long().filter(|long| !["help", "version"].contains(long))
+                {
+                    assert!(
+                        reference.contains(&format!("--{long}")),
+                        "cli.md: no --{long} of {path}"
+                    );
+                }
+            }
+        });
+    }
+}

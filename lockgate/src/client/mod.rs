@@ -1,0 +1,278 @@
+//! Asks a running plane: over the socket of its data directory, or by URL.
+//!
+//! It exists so that commands say what they want and get a value or a [`Failure`] with the plane's
+//! own reason, its request id, and what to do when no plane is there.
+
+mod events;
+
+pub(crate) use events::Events;
+
+use crate::exit::Failure;
+use crate::flags::PlaneFlags;
+use crate::output;
+use crate::settings::socket_path;
+use reqwest::{Method, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use url::Url;
+
+/// The longest answer that is read whole: a page of a list, or the text of a revision.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// To connect. A plane that is there accepts at once.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two pieces of an answer; longer than the pauses in a stream of events (15 s), and than
+/// a probe of all upstreams takes.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What to do when nobody answers.
+const NO_PLANE: &str = "start it with `lockgate serve`, or name it with --plane or --data-dir";
+
+/// A plane.
+#[derive(Clone)]
+pub(crate) struct Api {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<SecretString>,
+    /// What it is called in messages: its URL or its socket.
+    name: String,
+}
+
+/// An error as the plane tells it (RFC 9457).
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Problem {
+    title: String,
+    detail: String,
+    request_id: String,
+}
+
+impl Api {
+    /// The plane that the flags name. Asks nothing yet.
+    pub(crate) fn find(flags: &PlaneFlags) -> Result<Self, Failure> {
+        if let Some(url) = &flags.plane {
+            return Self::at(url, flags.ca_file.as_deref());
+        }
+        let data_dir = flags.settings.load(Vec::new())?.settings.data_dir();
+        Self::local(&data_dir)
+    }
+
+    /// The plane whose data directory this is.
+    pub(crate) fn local(data_dir: &Path) -> Result<Self, Failure> {
+        let socket = socket_path(data_dir);
+        let name = socket.display().to_string();
+        let builder = client().unix_socket(socket);
+        let http = build(builder)?;
+        // The host is a formality of HTTP: the socket leads to one plane only.
+        let base = "http://localhost".parse().map_err(bad_url("the socket"))?;
+        Ok(Self { http, base, token: None, name })
+    }
+
+    /// The plane at a URL.
+    pub(crate) fn at(url: &Url, ca_file: Option<&Path>) -> Result<Self, Failure> {
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            let hint = "write it as https://registry.example.com";
+            return Err(Failure::usage(format!("{url} is not the URL of a plane")).hint(hint));
+        }
+        let http = build(trusting(client(), ca_file)?)?;
+        let name = url.to_string();
+        Ok(Self { http, base: url.clone(), token: PlaneFlags::token(), name })
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks for a value.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, Failure> {
+        let answer = self.send(Method::GET, path, query, None).await?;
+        self.read_json(answer).await
+    }
+
+    /// Asks for a text.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let answer = self.send(Method::GET, path, &[], None).await?;
+        let bytes = self.read(answer).await?;
+        String::from_utf8(bytes).map_err(|error| self.nonsense().because(&error))
+    }
+
+    /// Does something that gives a value.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Failure> {
+        let answer = self.send(Method::POST, path, &[], body).await?;
+        self.read_json(answer).await
+    }
+
+    /// Takes something away.
+    pub(crate) async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<(), Failure> {
+        let answer = self.send(Method::DELETE, path, query, None).await?;
+        self.read(answer).await.map(drop)
+    }
+
+    /// Listens to server-sent events.
+    pub(crate) async fn events(&self, path: &str) -> Result<Events, Failure> {
+        let answer = self.send(Method::GET, path, &[], None).await?;
+        Ok(Events::new(answer, self.name.clone()))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<reqwest::Response, Failure> {
+        let mut url = self.base.join("/api/v1/").map_err(bad_url(&self.name))?;
+        url.set_path(&format!("/api/v1/{path}"));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.map_err(|error| self.unreachable(error))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(self.refused(answer).await)
+    }
+
+    async fn read_json<T: DeserializeOwned>(
+        &self,
+        answer: reqwest::Response,
+    ) -> Result<T, Failure> {
+        let bytes = self.read(answer).await?;
+        serde_json::from_slice(&bytes).map_err(|error| self.nonsense().because(&error))
+    }
+
+    async fn read(&self, mut answer: reqwest::Response) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(error))? {
+            if bytes.len() + piece.len() > ANSWER_BYTES_MAX {
+                return Err(self.nonsense());
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> Failure {
+        // The URL in the message would be the formal one of the socket.
+        let error = error.without_url();
+        let what = if error.is_connect() { "no plane answers at" } else { "no answer from" };
+        Failure::cannot_tell(format!("{what} {}", self.name)).because(&error).hint(NO_PLANE)
+    }
+
+    fn nonsense(&self) -> Failure {
+        let hint = "is it a plane, and of the same version as this command?";
+        Failure::cannot_tell(format!("{} gave an answer that makes no sense", self.name)).hint(hint)
+    }
+
+    async fn refused(&self, answer: reqwest::Response) -> Failure {
+        let status = answer.status();
+        let is_problem = answer
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+        let problem: Problem = match self.read(answer).await {
+            Ok(bytes) if is_problem => serde_json::from_slice(&bytes).unwrap_or_default(),
+            _ => Problem::default(),
+        };
+        told(status, &problem, &self.name)
+    }
+}
+
+fn told(status: StatusCode, problem: &Problem, name: &str) -> Failure {
+    let mut message = match (problem.detail.as_str(), problem.title.as_str()) {
+        ("", "") => format!("{name} answered {status}"),
+        ("", text) | (text, _) => output::clean(text),
+    };
+    if !problem.request_id.is_empty() {
+        message.push_str(&format!(" (request {})", output::clean(&problem.request_id)));
+    }
+    let failure =
+        if status.is_client_error() { Failure::no(message) } else { Failure::cannot_tell(message) };
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => failure.hint(
+            "over TCP an AccessPolicy must allow Administer; on the plane's own machine its \
+             socket needs none: use --data-dir instead of --plane",
+        ),
+        _ => failure,
+    }
+}
+
+/// A client with our bounds that follows no redirect and uses no proxy.
+pub(crate) fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("lockgate/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .http1_only()
+}
+
+/// The same with further certificate authorities.
+pub(crate) fn trusting(
+    builder: reqwest::ClientBuilder,
+    ca_file: Option<&Path>,
+) -> Result<reqwest::ClientBuilder, Failure> {
+    let Some(path) = ca_file else { return Ok(builder) };
+    let bad = |path: &Path| Failure::usage(format!("--ca-file {} cannot be used", path.display()));
+    let text = std::fs::read(path).map_err(|error| bad(path).because(&error))?;
+    let certificates =
+        reqwest::Certificate::from_pem_bundle(&text).map_err(|error| bad(path).because(&error))?;
+    if certificates.is_empty() {
+        return Err(bad(path).hint("it holds no certificate in PEM (BEGIN CERTIFICATE)"));
+    }
+    Ok(builder.tls_certs_merge(certificates))
+}
+
+/// The client, or why TLS cannot be set up.
+pub(crate) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
+    builder.build().map_err(|error| Failure::cannot_tell("cannot set up HTTP").because(&error))
+}
+
+fn bad_url(name: &str) -> impl Fn(url::ParseError) -> Failure + use<'_> {
+    move |error| Failure::usage(format!("{name} is not the URL of a plane")).because(&error)
+}
+
+/// A file beside the socket tells whether a plane could be there at all.
+pub(crate) fn has_socket(data_dir: &Path) -> bool {
+    let socket: PathBuf = socket_path(data_dir);
+    socket.exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_with_its_request_and_what_it_means_for_scripts() {
+        let problem = Problem {
+            title: "Not Found".to_owned(),
+            detail: "no revision begins with abcdef".to_owned(),
+            request_id: "0a1b".to_owned(),
+        };
+        let failure = told(StatusCode::NOT_FOUND, &problem, "x");
+        assert_eq!(failure.one_line(), "no revision begins with abcdef (request 0a1b)");
+        assert!(!failure.is_cannot_tell());
+        let failure = told(StatusCode::BAD_GATEWAY, &Problem::default(), "http://x/");
+        assert_eq!(failure.one_line(), "http://x/ answered 502 Bad Gateway");
+        assert!(failure.is_cannot_tell());
+    }
+}

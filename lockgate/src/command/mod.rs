@@ -1,0 +1,22 @@
+//! The subcommands that ask or tell; `serve` has a module of its own.
+
+pub(crate) mod cache;
+pub(crate) mod client_config;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod prefetch;
+pub(crate) mod revision;
+
+use crate::exit::{Exit, Failure};
+
+/// Runs a command that waits for answers on a runtime of one thread.
+pub(crate) fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::cannot_tell("cannot start the runtime").because(&error))?;
+    let result = runtime.block_on(work);
+    // A task may still hang in name resolution; nobody waits for it.
+    runtime.shutdown_background();
+    result
+}
