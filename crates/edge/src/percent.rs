@@ -19,7 +19,8 @@ pub(crate) fn push_encoded(out: &mut String, text: &str) {
 /// Undoes the encoding. `None`: broken, or no UTF-8 below it. `plus_is_space`: as browsers write
 /// queries.
 pub(crate) fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
-    if !text.contains('%') && !(plus_is_space && text.contains('+')) {
+    let is_encoded = |byte: u8| byte == b'%' || (plus_is_space && byte == b'+');
+    if !text.bytes().any(is_encoded) {
         return Some(Cow::Borrowed(text));
     }
     let mut bytes = text.bytes();

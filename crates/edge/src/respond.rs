@@ -76,10 +76,11 @@ pub(crate) fn bytes_response(
 /// Makes `message` the reason phrase of an error answer on HTTP/1.1 (RFC 9112 §4). HTTP/2 has none.
 pub(crate) fn set_reason(response: &mut Response<Body>, message: &str) {
     let reason = sanitised_reason(message);
-    if response.status().as_u16() >= 400 && !reason.is_empty() {
-        if let Ok(reason) = ReasonPhrase::try_from(reason) {
-            response.extensions_mut().insert(reason);
-        }
+    if response.status().as_u16() < 400 || reason.is_empty() {
+        return;
+    }
+    if let Ok(reason) = ReasonPhrase::try_from(reason) {
+        response.extensions_mut().insert(reason);
     }
 }
 

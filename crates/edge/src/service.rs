@@ -52,13 +52,12 @@ async fn answer(
     let request_id = *trail.request_id();
     let is_head = request.method() == http::Method::HEAD;
     let work = routes::answer(&shared, request, &connection, peer, &mut trail);
-    let mut response = match AssertUnwindSafe(work).catch_unwind().await {
+    let mut response = match caught(work).await {
         Ok(response) => response,
         Err(panic) => {
-            let what = panic_text(panic.as_ref());
-            tracing::error!(%request_id, panic = what, "a request ended in a bug");
+            tracing::error!(%request_id, %panic, "a request ended in a bug");
             trail.set_outcome(Outcome::Failed);
-            trail.set_reason(what);
+            trail.set_reason(&panic);
             errors::crashed(&request_id, is_head)
         }
     };
@@ -89,9 +88,30 @@ fn peer(connection: &Connection, headers: &HeaderMap) -> Peer {
     Peer { address, is_loopback: listens_locally && is_local, is_operator: connection.is_unix() }
 }
 
+/// Does the work; a panic in it is an error, with its text.
+async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.map_err(|panic| panic_text(panic.as_ref()).to_owned())
+}
+
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     if let Some(text) = panic.downcast_ref::<&str>() {
         return text;
     }
     panic.downcast_ref::<String>().map_or("a panic without words", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_with_its_text() {
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+        let number = 7;
+        let formatted = caught(async { panic!("number {number}") }).await;
+        assert_eq!(formatted, Err::<(), _>("number 7".to_owned()));
+        let fixed = caught(async { panic!("fixed") }).await;
+        assert_eq!(fixed, Err::<(), _>("fixed".to_owned()));
+    }
 }

@@ -1,5 +1,7 @@
 //! Bounds of connections, and the drain.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! Listeners, proxies in front, TLS and HTTP/2: who is at the other end, and how it got here.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Server, eventually, limits, loopback, mirror, plain};

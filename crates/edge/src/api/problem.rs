@@ -4,7 +4,7 @@ use super::with_reason;
 use crate::body::Body;
 use crate::respond::json_response;
 use crate::server::BodyError;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use plane::AdminError;
 use serde::Serialize;
 use telemetry::{Outcome, RequestId};
@@ -18,7 +18,16 @@ pub(super) struct Problem {
     status: StatusCode,
     detail: String,
     decision: Option<String>,
-    header: Option<(HeaderName, HeaderValue)>,
+    hint: Hint,
+}
+
+/// What a client may do about it, in a header of its own.
+#[derive(Debug)]
+enum Hint {
+    Nothing,
+    /// The methods that there are.
+    Allow(String),
+    RetryLater,
 }
 
 /// As it stands in an answer. The type `about:blank` says that the status tells it all.
@@ -37,7 +46,7 @@ struct Wire<'a> {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), decision: None, header: None }
+        Self { status, detail: detail.into(), decision: None, hint: Hint::Nothing }
     }
 
     /// 400.
@@ -53,9 +62,7 @@ impl Problem {
     /// 405. `allow`: the methods that there are.
     pub(super) fn method(allow: String) -> Self {
         let detail = format!("this endpoint does not take this method; it takes {allow}");
-        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, detail);
-        problem.header = HeaderValue::try_from(allow).ok().map(|allow| (header::ALLOW, allow));
-        problem
+        Self { hint: Hint::Allow(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
     }
 
     pub(super) fn detail(&self) -> &str {
@@ -87,7 +94,12 @@ impl Problem {
             decision: self.decision.as_deref(),
         };
         let mut response = json_response(self.status, "application/problem+json", &wire, false);
-        if let Some((name, value)) = self.header {
+        let header = match self.hint {
+            Hint::Nothing => None,
+            Hint::Allow(methods) => HeaderValue::try_from(methods).ok().map(|m| (header::ALLOW, m)),
+            Hint::RetryLater => Some((header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))),
+        };
+        if let Some((name, value)) = header {
             response.headers_mut().insert(name, value);
         }
         with_reason(response, &self.detail)
@@ -105,8 +117,8 @@ impl From<AdminError> for Problem {
             AdminError::Invalid(_) => Self::invalid(detail),
             AdminError::NotFound(_) => Self::not_found(detail),
             AdminError::Unavailable(_) => {
-                let wait = (header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-                Self { header: Some(wait), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+                let hint = Hint::RetryLater;
+                Self { hint, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
             }
         }
     }

@@ -282,8 +282,9 @@ mod tests {
 
     #[test]
     fn the_client_address_comes_only_from_trusted_proxies() {
-        let cases: &[(&str, &[&str], &[&str], Option<&str>)] = &[
-            // Peer, trusted networks, X-Forwarded-For lines, client.
+        /// Peer, trusted networks, X-Forwarded-For lines, client.
+        type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], Option<&'a str>);
+        let cases: &[Case<'_>] = &[
             ("198.51.100.9", &[], &["10.9.9.9"], Some("198.51.100.9")),
             ("198.51.100.9", &["10.0.0.0/8"], &["10.9.9.9"], Some("198.51.100.9")),
             ("10.0.0.1", &["10.0.0.0/8"], &["203.0.113.7"], Some("203.0.113.7")),

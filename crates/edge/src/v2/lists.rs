@@ -161,7 +161,7 @@ mod tests {
         ] {
             let last = Tag::parse("1.0").unwrap();
             let asked = asked("/v2/a/tags/list", query, &headers);
-            let response = tags("a", &[last.clone()], Some(last), &asked);
+            let response = tags("a", std::slice::from_ref(&last), Some(last.clone()), &asked);
             assert_eq!(response.headers()["link"], link, "{query:?}");
         }
         let response = tags("a", &[], None, &asked("/v2/a/tags/list", None, &headers));

@@ -1,6 +1,8 @@
 //! What the tests of the server and of the service share.
 
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+pub mod world;
 
 use edge::Body;
 use edge::server::{
