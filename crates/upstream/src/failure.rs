@@ -29,6 +29,7 @@ struct Told {
     retry_after: Option<Duration>,
     is_rate_limit: bool,
     is_transient: bool,
+    is_ours: bool,
 }
 
 impl Failure {
@@ -43,6 +44,7 @@ impl Failure {
             retry_after: None,
             is_rate_limit: false,
             is_transient: false,
+            is_ours: false,
         }))
     }
 
@@ -67,6 +69,11 @@ impl Failure {
         Self::indeterminate(reason).edit(|told| told.is_transient = true)
     }
 
+    /// Marks it as no fault of the endpoint: the circuit breaker does not count it.
+    pub(crate) fn ours(self) -> Self {
+        self.edit(|told| told.is_ours = true)
+    }
+
     /// Indeterminate because of a limit, the upstream's or ours.
     pub(crate) fn limited(reason: impl Into<String>, retry_after: Duration) -> Self {
         Self::indeterminate(reason).edit(|told| {
@@ -79,7 +86,7 @@ impl Failure {
         self.edit(|told| told.retry_after = Some(retry_after))
     }
 
-    /// The same failure with another sentence around its reason.
+    /// The same failure, told with more words.
     pub(crate) fn told_as(self, reason: impl Into<String>) -> Self {
         let reason = one_line(&reason.into(), Self::REASON_BYTES_MAX);
         self.edit(|told| told.reason = reason)
@@ -118,6 +125,10 @@ impl Failure {
         self.0.is_transient
     }
 
+    pub(crate) fn is_ours(&self) -> bool {
+        self.0.is_ours
+    }
+
     pub(crate) fn label(&self) -> telemetry::UpstreamOutcome {
         match self.0.kind {
             FailureKind::Absent => telemetry::UpstreamOutcome::Absent,
@@ -148,6 +159,23 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// A line that others wrote, bounded, without anything that could be a secret: runs of more than 20
+/// characters that tokens and keys are made of are left out.
+pub(crate) fn redacted(text: &str, bytes_max: usize) -> String {
+    let is_secret = |word: &str| {
+        word.len() > 20
+            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=_-.~%".contains(&b))
+            && word.bytes().any(|b| b.is_ascii_digit())
+    };
+    let line = one_line(text, bytes_max * 2);
+    let between = |c: char| c.is_whitespace() || "\"',;:&?=(){}[]<>".contains(c);
+    let words = line.split_inclusive(between).map(|piece| {
+        let word = piece.trim_end_matches(between);
+        if is_secret(word) { format!("…{}", &piece[word.len()..]) } else { piece.to_owned() }
+    });
+    one_line(words.collect::<String>().trim(), bytes_max)
+}
+
 /// `text` without control characters, cut to `bytes_max` bytes at a character.
 pub(crate) fn one_line(text: &str, bytes_max: usize) -> String {
     let mut line = String::new();
@@ -170,6 +198,15 @@ mod tests {
         let failure = Failure::denied(format!("a\r\nb {}", "é".repeat(1000)));
         assert!(failure.reason().starts_with("a  b é"));
         assert!(failure.reason().len() <= Failure::REASON_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_others_wrote_is_kept_but_for_secrets() {
+        assert_eq!(redacted("You have reached your limit\n", 100), "You have reached your limit");
+        let told =
+            redacted("token=eyJhbGciOiJSUzI1NiIsImtpZCI6Ik for me; AKIAIOSFODNN7EXAMPLE0", 100);
+        assert_eq!(told, "token=… for me; …");
+        assert!(redacted(&"x ".repeat(500), 50).len() <= 50);
     }
 
     #[test]

@@ -3,15 +3,32 @@
 //! Only this crate opens connections to registries. What it gives back is one of four outcomes that
 //! never blur: found, authoritatively absent, denied, or indeterminate ([`FailureKind`]). Nothing
 //! here touches the network before somebody asks for something.
-#![allow(dead_code)]
 
+mod auth;
+mod base64;
+mod budget;
+mod challenge;
+mod classify;
+mod client;
+mod credentials;
+mod dance;
+mod endpoint;
 mod expiry;
+mod failover;
 mod failure;
+mod guard;
 mod health;
+mod limits;
+mod lists;
 mod manifests;
 mod origin;
 mod probe;
+mod redirect;
+mod request;
+mod resume;
 mod settings;
+mod stamped;
+mod token;
 mod transfer;
 mod upstream;
 

@@ -1,30 +1,87 @@
-//! One upstream as others hold it.
+//! One upstream as others hold it: the settings, and the live state that belongs to them.
 
-use crate::expiry::Expiry;
+use crate::budget::RetryBudget;
+use crate::client::Clients;
+use crate::credentials::Credentials;
+use crate::endpoint::Endpoint;
+use crate::expiry::{self, Expiry};
 use crate::failure::Failure;
-use crate::health::EndpointHealth;
-use crate::manifests::{BlobHead, ManifestAnswer, ManifestHead};
-use crate::probe::EndpointProbe;
-use crate::settings::{Class, Error, Settings};
-use crate::transfer::{Resume, Transfer};
+use crate::health::{EndpointHealth, OpenCircuits};
+use crate::limits::{Slot, Slots};
+use crate::lists;
+use crate::manifests::{self, BlobHead, ManifestAnswer, ManifestHead};
+use crate::probe::{self, EndpointProbe};
+use crate::resume::Target;
+use crate::settings::{Class, Error, Profile, Settings};
+use crate::token::Tokens;
+use crate::transfer::{self, Resume, Transfer};
 use oci::{Descriptor, Digest, Name, Reference, Tag};
+use std::fmt;
 use std::sync::Arc;
 use telemetry::UpstreamMetrics;
 
-/// A remote registry: one or more endpoints that hold the same content. Clones share everything.
+/// A remote registry: one or more endpoints that hold the same content. Clones share everything:
+/// connections, tokens, limits, health.
 #[derive(Clone)]
 pub struct Upstream(Arc<Shared>);
 
+/// The state behind all clones of an upstream.
 pub(crate) struct Shared {
-    settings: Settings,
-    metrics: Arc<UpstreamMetrics>,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Arc<UpstreamMetrics>,
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) credentials: Credentials,
+    pub(crate) tokens: Tokens,
+    pub(crate) slots: Slots,
+    pub(crate) retries: RetryBudget,
+    clients: Arc<Clients>,
+}
+
+impl Shared {
+    /// The HTTP client, as the upstream's files say now.
+    pub(crate) async fn client(&self, endpoint: &Endpoint) -> Result<reqwest::Client, Failure> {
+        let client = self.clients.get().await;
+        client
+            .map_err(|text| Failure::indeterminate(format!("{}: {text}", endpoint.label())).ours())
+    }
+
+    /// The right to have one request under way.
+    pub(crate) async fn slot(&self, class: Class) -> Result<Slot, Failure> {
+        let patience = self.settings.timeouts.first_byte;
+        self.slots.take(&self.settings.name, class, patience).await
+    }
+
+    /// A repository's name as this upstream knows it.
+    fn remote_name(&self, repository: &Name) -> String {
+        let name = repository.as_str();
+        match self.settings.profile == Profile::DockerHub && !name.contains('/') {
+            true => format!("library/{name}"),
+            false => name.to_owned(),
+        }
+    }
 }
 
 impl Upstream {
-    /// An upstream with these settings. Does no I/O.
+    /// An upstream with these settings. Does no I/O: files that cannot be read are told when they
+    /// are needed, and by [`expiries`](Self::expiries).
+    ///
+    /// # Errors
+    /// Settings that make no sense whatever the world is like.
     pub fn new(settings: Settings, metrics: Arc<UpstreamMetrics>) -> Result<Self, Error> {
         settings.check()?;
-        Ok(Self(Arc::new(Shared { settings, metrics })))
+        let open_circuits = Arc::new(OpenCircuits::new(metrics.clone()));
+        let endpoints = settings.endpoints.iter().enumerate();
+        let endpoint = |(index, url)| Endpoint::new(index, url, &settings.name, &open_circuits);
+        Ok(Self(Arc::new(Shared {
+            endpoints: endpoints.map(endpoint).collect(),
+            credentials: Credentials::new(&settings.credentials),
+            tokens: Tokens::default(),
+            slots: Slots::new(&settings.limits),
+            retries: RetryBudget::new(),
+            clients: Arc::new(Clients::new(&settings)),
+            metrics,
+            settings,
+        })))
     }
 
     /// The name of its document.
@@ -37,79 +94,109 @@ impl Upstream {
         &self.0.settings
     }
 
-    /// The prefix (`*` for the empty one) of the credential that covers `repository`, if one does.
-    pub fn credential_scope(&self, _repository: &Name) -> Option<String> {
-        None
+    /// The prefix (`*` for the empty one) of the credential that covers `repository`, if one does:
+    /// what is fetched under that name is private to it.
+    pub fn credential_scope(&self, repository: &Name) -> Option<String> {
+        let index = self.0.credentials.covering(&self.0.remote_name(repository))?;
+        Some(self.0.credentials.scope(index))
     }
 
     /// A manifest, whole, its digest computed and checked.
+    ///
+    /// # Errors
+    /// Absent, denied or indeterminate; bytes that are not those of their digest are indeterminate.
     pub async fn manifest(
         &self,
-        _repository: &Name,
-        _reference: &Reference,
-        _class: Class,
+        repository: &Name,
+        reference: &Reference,
+        class: Class,
     ) -> Result<ManifestAnswer, Failure> {
-        Err(Failure::indeterminate("not yet written"))
+        manifests::manifest(&self.0, &self.0.remote_name(repository), reference, class).await
     }
 
     /// What the upstream says of a manifest, without fetching it.
+    ///
+    /// # Errors
+    /// Absent, denied or indeterminate.
     pub async fn head_manifest(
         &self,
-        _repository: &Name,
-        _reference: &Reference,
-        _class: Class,
+        repository: &Name,
+        reference: &Reference,
+        class: Class,
     ) -> Result<ManifestHead, Failure> {
-        Err(Failure::indeterminate("not yet written"))
+        manifests::head(&self.0, &self.0.remote_name(repository), reference, class).await
     }
 
-    /// Whether the upstream has a blob.
+    /// Whether the upstream has a blob. Storage that refuses HEAD after the registry redirected to it
+    /// counts as found.
+    ///
+    /// # Errors
+    /// Absent, denied or indeterminate.
     pub async fn head_blob(
         &self,
-        _repository: &Name,
-        _digest: &Digest,
-        _class: Class,
+        repository: &Name,
+        digest: &Digest,
+        class: Class,
     ) -> Result<BlobHead, Failure> {
-        Err(Failure::indeterminate("not yet written"))
+        manifests::head_blob(&self.0, &self.0.remote_name(repository), digest, class).await
     }
 
     /// A blob from `from` on.
+    ///
+    /// # Errors
+    /// Absent, denied, indeterminate; changed, when `from` is not the beginning and the upstream has
+    /// other bytes now.
     pub async fn blob(
         &self,
-        _repository: &Name,
-        _digest: &Digest,
-        _from: Resume,
-        _class: Class,
+        repository: &Name,
+        digest: &Digest,
+        from: Resume,
+        class: Class,
     ) -> Result<Transfer, Failure> {
-        Err(Failure::indeterminate("not yet written"))
+        let repository = self.0.remote_name(repository);
+        transfer::start(self.0.clone(), Target { repository, digest: *digest, class }, from).await
     }
 
-    /// All tags of a repository.
-    pub async fn tags(&self, _repository: &Name, _class: Class) -> Result<Vec<Tag>, Failure> {
-        Err(Failure::indeterminate("not yet written"))
+    /// All tags of a repository, in the upstream's order; what is no valid tag is left out.
+    ///
+    /// # Errors
+    /// Absent, denied or indeterminate; a list beyond the bounds is indeterminate, never cut short.
+    pub async fn tags(&self, repository: &Name, class: Class) -> Result<Vec<Tag>, Failure> {
+        lists::tags(&self.0, &self.0.remote_name(repository), class).await
     }
 
-    /// What refers to `subject`.
+    /// What refers to `subject`: from the referrers API or, where there is none, from the fallback
+    /// tag. Nothing at all is found, and empty.
+    ///
+    /// # Errors
+    /// Denied or indeterminate.
     pub async fn referrers(
         &self,
-        _repository: &Name,
-        _subject: &Digest,
-        _class: Class,
+        repository: &Name,
+        subject: &Digest,
+        class: Class,
     ) -> Result<Vec<Descriptor>, Failure> {
-        Err(Failure::indeterminate("not yet written"))
+        lists::referrers(&self.0, &self.0.remote_name(repository), subject, class).await
     }
 
     /// Looks at every endpoint, for `lockgate doctor`.
     pub async fn probe(&self) -> Vec<EndpointProbe> {
-        Vec::new()
+        probe::all(&self.0).await
     }
 
     /// How each endpoint is doing.
     pub fn health(&self) -> Vec<EndpointHealth> {
-        Vec::new()
+        self.0.endpoints.iter().map(|endpoint| endpoint.health.snapshot()).collect()
     }
 
-    /// What runs out, and when.
+    /// What runs out, and when. Reads the files.
     pub fn expiries(&self) -> Vec<Expiry> {
-        Vec::new()
+        expiry::of(&self.0.settings)
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("settings", &self.0.settings).finish_non_exhaustive()
     }
 }

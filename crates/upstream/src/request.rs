@@ -1,0 +1,395 @@
+//! One exchange with one endpoint: the request, the registry's challenge, its redirects, up to the
+//! head of the answer that counts.
+
+use crate::auth::{self, Authorization, Bearing, Source};
+use crate::challenge;
+use crate::client::last;
+use crate::endpoint::Endpoint;
+use crate::failure::{Failure, redacted};
+use crate::guard;
+use crate::health::RETRY_AFTER_MAX;
+use crate::origin::{self, same_origin};
+use crate::redirect::Chain;
+use crate::settings::Class;
+use crate::upstream::Shared;
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, RANGE, RETRY_AFTER};
+use http::{HeaderMap, Method, StatusCode};
+use std::time::Duration;
+use tokio::time::Instant;
+use url::Url;
+
+/// What is asked of a registry about one repository.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) method: Method,
+    /// The repository as the upstream knows it.
+    pub(crate) repository: String,
+    /// `manifests/<reference>`, `blobs/<digest>`, `tags/list`, …; no escaping needed.
+    pub(crate) rest: String,
+    pub(crate) query: Option<String>,
+    pub(crate) accept: &'static str,
+    /// First byte wanted, when it is not 0.
+    pub(crate) range_from: Option<u64>,
+    pub(crate) class: Class,
+    /// Whether it counts against a registry's pull limit.
+    pub(crate) is_counted: bool,
+    /// Whether it is about a part of the API that a registry need not have: then a redirect that may
+    /// not be followed is an answer like any other.
+    pub(crate) is_optional: bool,
+}
+
+impl Ask {
+    /// A GET of `rest` of a repository.
+    pub(crate) fn get(repository: &str, rest: String, class: Class) -> Self {
+        Self {
+            method: Method::GET,
+            repository: repository.to_owned(),
+            rest,
+            query: None,
+            accept: "*/*",
+            range_from: None,
+            class,
+            is_counted: false,
+            is_optional: false,
+        }
+    }
+
+    /// The same with HEAD, which no registry counts.
+    pub(crate) fn as_head(self) -> Self {
+        Self { method: Method::HEAD, is_counted: false, ..self }
+    }
+
+    /// What is asked for, in a sentence.
+    pub(crate) fn label(&self) -> String {
+        format!("{} of {}", self.rest, self.repository)
+    }
+}
+
+/// The head of an answer, its body still to come.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: reqwest::Response,
+    /// Whether the endpoint itself gave it, not a server it redirected to.
+    pub(crate) is_at_endpoint: bool,
+    /// Time from the first request to this head.
+    pub(crate) latency: Duration,
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// A header as text.
+    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers().get(name)?.to_str().ok()
+    }
+}
+
+/// Asks one endpoint. Whatever HTTP status comes at the end is an answer; an error is that there
+/// was none, or that it must not be followed.
+pub(crate) async fn exchange(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    ask: &Ask,
+) -> Result<Answer, Failure> {
+    let started = Instant::now();
+    let credential = shared.credentials.covering(&ask.repository);
+    let scope = format!("repository:{}:pull", ask.repository);
+    let bearing = Bearing::of(shared, endpoint, credential, Some(scope)).await?;
+    let mut authorization = auth::ahead(shared, endpoint, &bearing).await?;
+    let mut sent = send(shared, endpoint, ask, authorization.as_ref(), started).await?;
+    // At most: nothing → token → renewed token. A registry that goes on asking is refused.
+    for _ in 0..2 {
+        match reauthorize(shared, endpoint, &bearing, &sent, authorization).await? {
+            Some(better) => {
+                sent = send(shared, endpoint, ask, Some(&better), started).await?;
+                authorization = Some(better);
+            }
+            None => break,
+        }
+    }
+    if sent.is_at_endpoint
+        && let Some(said) = endpoint.budget.observe(sent.headers())
+    {
+        shared.metrics.set_rate_limit(said.limit, said.remaining);
+    }
+    Ok(sent)
+}
+
+/// Another `Authorization` to try, if the answer asks for one and there is one.
+async fn reauthorize(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    bearing: &Bearing,
+    sent: &Answer,
+    used: Option<Authorization>,
+) -> Result<Option<Authorization>, Failure> {
+    let status = sent.status();
+    if !sent.is_at_endpoint || !matches!(status.as_u16(), 400 | 401 | 403 | 404) {
+        return Ok(None);
+    }
+    let challenges = challenge::parse(sent.headers());
+    let asked = auth::choose(&challenges, bearing).cloned();
+    if let (StatusCode::UNAUTHORIZED, Some(asked)) = (status, &asked) {
+        endpoint.remember(asked);
+    }
+    match used {
+        None if status == StatusCode::UNAUTHORIZED => match asked {
+            Some(asked) => auth::answer(shared, endpoint, bearing, &asked, None).await,
+            None => Ok(None),
+        },
+        // Some registries hide from strangers what they would show to us, without a challenge.
+        None if bearing.resolved.is_some() && status != StatusCode::BAD_REQUEST => {
+            let Some(asked) = ping(shared, endpoint, bearing).await? else { return Ok(None) };
+            auth::answer(shared, endpoint, bearing, &asked, None).await
+        }
+        None => Ok(None),
+        Some(_) if status == StatusCode::NOT_FOUND => Ok(None),
+        Some(used) => renewed(shared, endpoint, bearing, asked, used).await,
+    }
+}
+
+/// A refused login, got again where that may help: short-lived ones are refused with 400, 401 or
+/// 403 when they have ended, depending on the registry.
+async fn renewed(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    bearing: &Bearing,
+    asked: Option<challenge::Challenge>,
+    used: Authorization,
+) -> Result<Option<Authorization>, Failure> {
+    match used.source {
+        Source::Lasting => Ok(None),
+        Source::Token { key, is_fresh: true, .. } => {
+            shared.tokens.renewal_was_fruitless(&key);
+            Ok(None)
+        }
+        Source::Token { key, token, is_fresh: false } => {
+            // A challenge is the registry's own word that the token is no good; a bare 400 or 403
+            // may mean that the answer is no, whatever the token.
+            let challenge = asked.clone().or_else(|| endpoint.challenge());
+            let Some(challenge) = challenge else { return Ok(None) };
+            if asked.is_none() && !shared.tokens.may_renew(&key) {
+                return Ok(None);
+            }
+            auth::answer(shared, endpoint, bearing, &challenge, Some(&token)).await
+        }
+        Source::ShortLived => {
+            let Some(index) = bearing.credential else { return Ok(None) };
+            let before = bearing.resolved.as_ref().map(|resolved| resolved.version);
+            shared.credentials.forget(index, &endpoint.authority).await;
+            let fresh =
+                Bearing::of(shared, endpoint, bearing.credential, bearing.scope.clone()).await?;
+            if fresh.resolved.as_ref().map(|resolved| resolved.version) == before {
+                return Ok(None);
+            }
+            let challenge = asked.or_else(|| endpoint.challenge());
+            match challenge {
+                Some(challenge) => auth::answer(shared, endpoint, &fresh, &challenge, None).await,
+                None => auth::ahead(shared, endpoint, &fresh).await,
+            }
+        }
+    }
+}
+
+/// Asks `/v2/` itself how to log in, as docker does first of all.
+pub(crate) async fn ping(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    bearing: &Bearing,
+) -> Result<Option<challenge::Challenge>, Failure> {
+    let client = shared.client(endpoint).await?;
+    let request = client.get(endpoint.at("", None));
+    let response = head_of(endpoint, request, shared.settings.timeouts.first_byte).await?;
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return Ok(None);
+    }
+    let challenges = challenge::parse(response.headers());
+    let asked = auth::choose(&challenges, bearing).cloned();
+    if let Some(asked) = &asked {
+        endpoint.remember(asked);
+    }
+    Ok(asked)
+}
+
+/// Sends the request and follows redirects.
+async fn send(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    ask: &Ask,
+    authorization: Option<&Authorization>,
+    started: Instant,
+) -> Result<Answer, Failure> {
+    let settings = &shared.settings;
+    let patience = settings.timeouts.first_byte;
+    shared.slots.pace(&settings.name, ask.class, patience).await?;
+    let start = endpoint.at(&format!("{}/{}", ask.repository, ask.rest), ask.query.as_deref());
+    guard::check_url(&start, settings.boundary.private_addresses)
+        .map_err(|refused| Failure::indeterminate(format!("{}: {refused}", endpoint.label())))?;
+    let client = shared.client(endpoint).await?;
+    let mut chain = Chain::new(&start);
+    let mut url = start;
+    let mut deadline = Instant::now() + patience;
+    let mut elsewhere: Option<Authorization> = None;
+    let mut is_first = true;
+    loop {
+        let is_at_endpoint = same_origin(&url, &endpoint.url);
+        let shown = if is_at_endpoint { authorization } else { elsewhere.as_ref() };
+        let request = prepare(&client, ask, &url, shown);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let response = head_of(endpoint, request, left).await?;
+        let answer = Answer { response, is_at_endpoint, latency: started.elapsed() };
+        if is_redirect(answer.status()) {
+            url = match chain.next(answer.headers(), settings) {
+                Ok(next) => next,
+                Err(_) if ask.is_optional => return Ok(answer),
+                Err(text) => {
+                    let text = format!("{} {text} ({})", endpoint.label(), ask.label());
+                    return Err(Failure::indeterminate(text));
+                }
+            };
+            if std::mem::take(&mut is_first) {
+                // All redirects together get as long as the registry itself had.
+                deadline = Instant::now() + patience;
+            }
+            elsewhere = None;
+            continue;
+        }
+        let is_asked = answer.status() == StatusCode::UNAUTHORIZED && !is_at_endpoint;
+        if !is_asked || elsewhere.is_some() {
+            return Ok(answer);
+        }
+        let challenges = challenge::parse(answer.headers());
+        elsewhere = auth::answer_elsewhere(shared, endpoint, &url, &challenges).await?;
+        if elsewhere.is_none() {
+            return Ok(answer);
+        }
+    }
+}
+
+fn prepare(
+    client: &reqwest::Client,
+    ask: &Ask,
+    url: &Url,
+    authorization: Option<&Authorization>,
+) -> reqwest::RequestBuilder {
+    let mut request = client
+        .request(ask.method.clone(), url.clone())
+        .header(ACCEPT, ask.accept)
+        .header(ACCEPT_ENCODING, "identity");
+    if let Some(first) = ask.range_from.filter(|first| *first > 0) {
+        request = request.header(RANGE, format!("bytes={first}-"));
+    }
+    if let Some(authorization) = authorization {
+        request = request.header(AUTHORIZATION, authorization.header.clone());
+    }
+    request
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// The head of an answer, in bounded time.
+pub(crate) async fn head_of(
+    endpoint: &Endpoint,
+    request: reqwest::RequestBuilder,
+    patience: Duration,
+) -> Result<reqwest::Response, Failure> {
+    let label = endpoint.label();
+    match tokio::time::timeout(patience, request.send()).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => Err(transport_failure(&label, &error)),
+        Err(_) => Err(Failure::indeterminate(format!("{label}: no answer in {patience:?}"))),
+    }
+}
+
+/// What a failed exchange says, without its URL, whose query may be secret.
+pub(crate) fn transport_failure(label: &str, error: &reqwest::Error) -> Failure {
+    if let Some(refused) = cause::<guard::PrivateAddress>(error) {
+        return Failure::indeterminate(format!("{label}: {refused}"));
+    }
+    let text = redacted(&last(error), 160);
+    if cause::<rustls::Error>(error).is_some() {
+        return Failure::indeterminate(format!("{label}: TLS: {text}"));
+    }
+    if error.is_timeout() {
+        return Failure::indeterminate(format!("{label}: no connection in time"));
+    }
+    if error.is_connect() {
+        return Failure::transient(format!("{label}: cannot be reached: {text}"));
+    }
+    Failure::transient(format!("{label}: no HTTP answer: {text}"))
+}
+
+/// The cause of the given kind somewhere behind an error. I/O errors hide what they wrap from
+/// `source`, so they are opened.
+pub(crate) fn cause<E: std::error::Error + 'static>(error: &dyn std::error::Error) -> Option<&E> {
+    let mut next = error.source();
+    while let Some(current) = next {
+        if let Some(found) = current.downcast_ref::<E>() {
+            return Some(found);
+        }
+        let inner = current.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<E>()) {
+            return Some(found);
+        }
+        next = current.source();
+    }
+    None
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3), bounded.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            let left = at.as_second() - jiff::Timestamp::now().as_second();
+            Duration::from_secs(u64::try_from(left).unwrap_or(0))
+        }
+    };
+    Some(wait.clamp(Duration::from_secs(1), RETRY_AFTER_MAX))
+}
+
+/// A whole body of at most `bytes_max`, in at most `patience`; the error is one line.
+pub(crate) async fn read_whole(
+    mut response: reqwest::Response,
+    bytes_max: usize,
+    patience: Duration,
+) -> Result<Bytes, String> {
+    let too_long = || format!("the answer is longer than {bytes_max} bytes");
+    let announced = response.content_length();
+    if announced.is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_long());
+    }
+    let read =
+        async {
+            let mut body = BytesMut::new();
+            while let Some(piece) = response.chunk().await.map_err(|error| {
+                format!("the answer broke off: {}", redacted(&last(&error), 160))
+            })? {
+                if body.len() + piece.len() > bytes_max {
+                    return Err(too_long());
+                }
+                body.extend_from_slice(&piece);
+            }
+            Ok(body.freeze())
+        };
+    match tokio::time::timeout(patience, read).await {
+        Ok(read) => read,
+        Err(_) => Err(format!("the answer was not whole after {patience:?}")),
+    }
+}
+
+/// The origin that an answer came from, for people.
+pub(crate) fn answered_by(answer: &Answer) -> String {
+    origin::authority(answer.response.url())
+}
