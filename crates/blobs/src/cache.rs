@@ -83,7 +83,7 @@ impl OpenBlobs {
         self.entries.lock().by_digest.get(digest).is_some_and(Entry::is_read)
     }
 
-    /// Closes half of what nobody reads: the process has no file descriptors left.
+    /// Lets go of half of what may be held, least recently used first: the process has no file descriptors left.
     pub(crate) fn close_half(&self) {
         let mut dropped = Vec::new();
         self.entries.lock().release(self.held_max / 2, &mut dropped);

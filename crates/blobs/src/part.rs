@@ -38,7 +38,9 @@ impl Part {
     pub(crate) fn open(store: &Store, digest: &Digest) -> Result<Self, Error> {
         let claim = store.claim(digest)?;
         let path = store.layout().part(digest);
-        let file = layout::open_part(&path).map_err(|error| Error::io("open", &path, error))?;
+        let file = store
+            .with_descriptors(|| layout::open_part(&path))
+            .map_err(|error| Error::io("open", &path, error))?;
         let metadata = file.metadata().map_err(|error| Error::io("look at", &path, error))?;
         if !metadata.is_file() {
             return Err(Error::io("open", &path, io::Error::from(io::ErrorKind::InvalidInput)));

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Open files of committed blobs kept; protects the process's file descriptors.
@@ -211,7 +211,7 @@ impl Store {
         _turn: &MutexGuard<'_, ()>,
     ) -> Result<Option<Blob>, Error> {
         let path = self.layout().blob(digest);
-        let file = match self.open_file(&path) {
+        let file = match self.with_descriptors(|| layout::open_blob(&path)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open", &path, error)),
@@ -226,15 +226,14 @@ impl Store {
         Ok(Some(Blob::new(open)))
     }
 
-    /// Opens a blob's file; when the process is out of file descriptors, closes some and tries
-    /// once more.
-    fn open_file(&self, path: &Path) -> io::Result<File> {
-        let opened = layout::open_blob(path);
+    /// Opens a file; when the process is out of file descriptors, closes some and tries once more.
+    pub(crate) fn with_descriptors(&self, open: impl Fn() -> io::Result<File>) -> io::Result<File> {
+        let opened = open();
         match opened.as_ref().err().and_then(io::Error::raw_os_error) {
             Some(libc::EMFILE | libc::ENFILE) => {
-                tracing::warn!("no file descriptors left; closing blobs that are not being read");
+                tracing::warn!("no file descriptors left; closing half of the blobs that are open");
                 self.inner.opens.close_half();
-                layout::open_blob(path)
+                open()
             }
             _ => opened,
         }

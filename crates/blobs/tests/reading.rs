@@ -105,6 +105,7 @@ async fn without_address_space_bytes_are_copied_and_the_idle_are_unmapped_first(
     let mut other = two.stream(whole(&two), ReadHow::Mapped);
     assert!(other.next().await.unwrap().unwrap().len() < 1 << 20, "copied");
     assert_eq!(read(&two, whole(&two), ReadHow::Mapped).await.unwrap(), two_bytes);
+    assert!(scratch.store.is_read(one.digest()), "nor is it forgotten");
     drop((stream, first));
     assert_eq!(read(&one, whole(&one), ReadHow::Mapped).await.unwrap(), one_bytes);
     drop(one);
