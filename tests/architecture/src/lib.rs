@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 /// Directories that no rule looks into: made by tools, or not ours.
 const NOT_OURS: [&str; 4] = [".git", "target", "node_modules", "results"];
 
-/// The top of the source tree.
+/// The top of the source tree. Asked at run time: checkouts that share a build directory share this
+/// program, and each must look at itself.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+    let here =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let here = PathBuf::from(here);
+    here.ancestors().nth(2).unwrap_or(&here).to_path_buf()
 }
 
 /// Every file below `directory` (relative to the top) with this extension, relative to the top, in
