@@ -105,10 +105,10 @@ fn reach(name: &str) -> BTreeSet<&'static str> {
     let mut waiting: Vec<&str> = table.get(name).copied().unwrap_or_default().to_vec();
     let mut reached = BTreeSet::new();
     while let Some(name) = waiting.pop() {
-        if let Some((name, next)) = MAY_USE.iter().find(|(known, _)| *known == name) {
-            if reached.insert(*name) {
-                waiting.extend(*next);
-            }
+        if let Some((name, next)) = MAY_USE.iter().find(|(known, _)| *known == name)
+            && reached.insert(*name)
+        {
+            waiting.extend(*next);
         }
     }
     reached
