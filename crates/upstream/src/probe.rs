@@ -11,8 +11,8 @@ use crate::origin;
 use crate::request;
 use crate::settings::{Class, Profile};
 use crate::upstream::Shared;
-use http::StatusCode;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, DATE};
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use oci::{Reference, Tag};
 
@@ -28,6 +28,8 @@ pub struct EndpointProbe {
     pub is_reachable: bool,
     /// End of the server certificate it showed, for https.
     pub certificate_not_after: Option<Timestamp>,
+    /// What its clock says: the `Date` header of its answer, by which ours is judged.
+    pub clock: Option<Timestamp>,
     /// One for each credential; one for anonymous use when there is none.
     pub credentials: Vec<CredentialProbe>,
     /// What it says of its rate limit.
@@ -76,6 +78,7 @@ async fn probe(shared: &Shared, endpoint: &Endpoint) -> EndpointProbe {
         endpoint: origin::shown(&endpoint.url),
         is_reachable: false,
         certificate_not_after: None,
+        clock: None,
         credentials: Vec::new(),
         rate_limit: None,
         problems: Vec::new(),
@@ -136,6 +139,7 @@ async fn look(
     let tls = response.extensions().get::<reqwest::tls::TlsInfo>();
     probe.certificate_not_after =
         tls.and_then(|tls| tls.peer_certificate()).and_then(expiry::not_after);
+    probe.clock = date_of(response.headers());
     let challenges = challenge::parse(response.headers());
     match response.status() {
         StatusCode::OK => {}
@@ -150,6 +154,12 @@ async fn look(
         }
     }
     Ok(response.status())
+}
+
+/// The `Date` header (RFC 9110 §6.6.1).
+fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 async fn log_in(

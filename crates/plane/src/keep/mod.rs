@@ -38,6 +38,9 @@ const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 const FORGET_MAX: u32 = 10_000;
 
+/// How often idle mappings are trimmed.
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepSettings {
@@ -85,6 +88,7 @@ struct State {
     uses: Vec<(Name, Digest)>,
     uses_written: Instant,
     forgot: Instant,
+    trimmed: Instant,
     /// What is wrong or near a bound, for status.
     warnings: Vec<String>,
 }
@@ -103,6 +107,7 @@ impl Keep {
             uses: Vec::new(),
             uses_written: Instant::now(),
             forgot: Instant::now(),
+            trimmed: Instant::now(),
             warnings: Vec::new(),
         };
         let keep = Arc::new(Self {
@@ -187,6 +192,7 @@ impl Keep {
         }
         self.keep_shares();
         self.limit_parts();
+        self.trim();
         self.forget_stale();
         self.warn(&self.bounds());
         self.show();
@@ -307,6 +313,16 @@ impl Keep {
                     tracing::warn!(digest = %part.digest, %error, "a part cannot be removed")
                 }
             }
+        }
+    }
+
+    /// Gives back memory of mappings that nobody reads: a warm blob's pages count as ours.
+    fn trim(&self) {
+        let mut state = self.state.lock();
+        if state.trimmed.elapsed() >= TRIM_INTERVAL {
+            state.trimmed = Instant::now();
+            drop(state);
+            self.core.shelf.store.trim();
         }
     }
 
