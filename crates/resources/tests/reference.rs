@@ -51,12 +51,36 @@ fn what_is_built_in_and_what_is_not_enforced_is_in_the_reference() {
     }
 }
 
+/// The resources that stand as examples in a document, without the indent of the list they are in.
+fn examples(document: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = document.lines();
+    while let Some(line) = lines.next() {
+        let Some(indent) = line.find("```yaml").filter(|at| line[..*at].trim().is_empty()) else {
+            continue;
+        };
+        let inside = lines.by_ref().take_while(|line| line.trim() != "```");
+        let dedented = inside.map(|line| line.get(indent..).unwrap_or_default());
+        let example = dedented.collect::<Vec<_>>().join("\n");
+        if example.contains("apiVersion:") {
+            found.push(example);
+        }
+    }
+    found
+}
+
 #[test]
-fn the_examples_can_be_read() {
-    let examples: Vec<&str> =
-        REFERENCE.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 3);
-    for example in examples {
-        resources::read_text("an example", example).unwrap();
+fn the_examples_can_be_put_in_force() {
+    for (name, document, count) in [
+        ("resources.md", REFERENCE, 3),
+        ("README.md", include_str!("../../../README.md"), 1),
+        ("clients.md", include_str!("../../../docs/guides/clients.md"), 2),
+    ] {
+        let examples = examples(document);
+        assert_eq!(examples.len(), count, "{name}");
+        for example in examples {
+            let set = resources::read_text(name, &example).unwrap();
+            resources::overlay(&resources::builtin(), &set).unwrap();
+        }
     }
 }
