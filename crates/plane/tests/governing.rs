@@ -78,16 +78,15 @@ async fn what_a_credential_fetched_needs_an_explicit_grant() {
 #[tokio::test]
 async fn a_digest_known_elsewhere_is_asked_for_at_its_own_upstream() {
     let registry = FakeRegistry::start().await;
-    let one = registry.image("one", "1", ImageSpec::layers([4000]));
-    registry.image("two", "1", ImageSpec::layers([4000]));
+    let digest = &registry.synthetic_blob("one", 4000, 7);
+    registry.synthetic_blob("two", 4000, 7);
     let rig = Rig::over(&registry).await;
-    rig.manifest(&through(&one.tag_path())).await.unwrap();
-    rig.blob(&through(&one.layer_path(0))).await.unwrap();
+    let one = through(&blob_path("one", digest));
+    rig.blob(&one).await.unwrap();
     rig.eventually("it is in the store", async |rig| {
-        rig.blob(&through(&one.layer_path(0))).await.unwrap().1 == CacheStatus::Hit
+        rig.blob(&one).await.unwrap().1 == CacheStatus::Hit
     })
     .await;
-    let digest = &one.layers[0].digest;
     let before = registry.bytes_sent_for(digest);
     let (_, status) = rig.blob(&through(&blob_path("two", digest))).await.unwrap();
     assert_eq!(status, CacheStatus::Revalidated);

@@ -162,6 +162,10 @@ async fn a_warm_pull_survives_a_catalog_that_is_gone() {
     let rig = Rig::over(&registry).await;
     rig.manifest(&through(&image.tag_path())).await.unwrap();
     rig.blob(&through(&image.layer_path(0))).await.unwrap();
+    rig.eventually("the blob is in the store", async |rig| {
+        rig.blob(&through(&image.layer_path(0))).await.unwrap().1 == CacheStatus::Hit
+    })
+    .await;
     for file in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
         let _ = std::fs::remove_file(rig.dir.path().join(file));
     }
