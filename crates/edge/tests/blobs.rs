@@ -31,17 +31,21 @@ fn assert_part(answer: &Response, bytes: &[u8], range: std::ops::Range<usize>) {
 async fn a_blob_with_all_its_headers() {
     let world = World::start().await;
     let (bytes, path, digest) = blob(&world);
-    for cache in ["lockgate; fwd=miss; stored", "lockgate; hit"] {
+    // The download, then joining it or asking whether it is there, until its rows are written.
+    let mut seen = Vec::new();
+    while seen.last().map(String::as_str) != Some("lockgate; hit") {
+        assert!(seen.len() < 1000, "{seen:?}");
         let answer = world.get(&path, &[]).await;
+        seen.push(answer.header("cache-status").unwrap_or_default().to_owned());
         assert_eq!((answer.status, answer.clean_end()), (200, true));
         assert!(answer.body == bytes);
-        assert_eq!(answer.header("cache-status"), Some(cache));
         assert_eq!(answer.header("content-length"), Some(SIZE.to_string().as_str()));
         assert_eq!(answer.header("docker-content-digest"), Some(digest.as_str()));
         assert_eq!(answer.header("etag"), Some(format!("\"{digest}\"").as_str()));
         assert_eq!(answer.header("accept-ranges"), Some("bytes"));
         assert!(answer.header("content-type").is_some());
     }
+    assert_eq!(seen[0], "lockgate; fwd=miss; stored");
     assert_eq!(world.registry.bytes_sent_for(&digest), SIZE);
     let tag = format!("\"{digest}\"");
     let known = world.get(&path, &[("if-none-match", &tag)]).await;
@@ -152,6 +156,9 @@ async fn an_upstream_without_a_length_is_passed_on_in_chunks() {
     let world = World::start().await;
     let (bytes, path, digest) = blob(&world);
     world.registry.behave(Match::blobs(), Fault::Chunked);
+    // Not known is not zero.
+    let head = world.head(&path, &[]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, None));
     let answer = world.get(&path, &[("range", "bytes=0-9")]).await;
     assert!(matches!(answer.status, 200 | 206), "{}", answer.status);
     if answer.status == 200 {
