@@ -32,7 +32,7 @@ impl Events {
                 Ok(Some(bytes)) if self.parser.push(&bytes) => {}
                 Ok(None) => return Ok(None),
                 Ok(Some(_)) => return Err(broken(&self.name)),
-                Err(error) => return Err(broken(&self.name).because(&error.without_url())),
+                Err(error) => return Err(broken(&self.name).because(super::root(&error))),
             }
         }
     }

@@ -172,10 +172,9 @@ impl Api {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Failure {
-        // The URL in the message would be the formal one of the socket.
-        let error = error.without_url();
         let what = if error.is_connect() { "no plane answers at" } else { "no answer from" };
-        Failure::cannot_tell(format!("{what} {}", self.name)).because(&error).hint(NO_PLANE)
+        let failure = Failure::cannot_tell(format!("{what} {}", self.name));
+        failure.because(root(&error)).hint(NO_PLANE)
     }
 
     fn nonsense(&self) -> Failure {
@@ -245,6 +244,17 @@ pub(crate) fn trusting(
 /// The client, or why TLS cannot be set up.
 pub(crate) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
     builder.build().map_err(|error| Failure::cannot_tell("cannot set up HTTP").because(&error))
+}
+
+/// What really went wrong: the layers above only say that they sent a request.
+pub(crate) fn root<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> &'e (dyn std::error::Error + 'static) {
+    let mut deepest = error;
+    while let Some(below) = deepest.source() {
+        deepest = below;
+    }
+    deepest
 }
 
 fn bad_url(name: &str) -> impl Fn(url::ParseError) -> Failure + use<'_> {

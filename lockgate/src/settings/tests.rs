@@ -68,7 +68,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     };
     assert_eq!(origin("maxBytes"), "--set cache.maxBytes");
     assert_eq!(origin("reserve"), "environment LOCKGATE_CACHE__RESERVE");
-    assert!(origin("grace").ends_with("lockgate.yaml:1:44"), "{printed}");
+    assert!(origin("grace").ends_with("lockgate.yaml:1:48"), "{printed}");
     assert_eq!(origin("lowWatermark"), "default");
     assert!(!printed.contains("secret"));
 }
@@ -194,4 +194,50 @@ fn every_option_is_described_and_has_a_default_in_the_schema() {
         }
     }
     assert_eq!(schema["properties"]["cache"]["default"]["reserve"], "256MiB");
+}
+
+#[test]
+fn the_reference_names_every_option_with_its_default() {
+    let reference = include_str!("../../../docs/reference/settings.md");
+    let schema = json_schema();
+    let mut paths = Vec::new();
+    option_paths(&schema, &schema, "", &mut paths);
+    assert!(paths.contains(&"listeners[].tls.certFile".to_owned()), "{paths:?}");
+    let defaults = serde_json::to_value(Settings::default()).unwrap();
+    for path in paths {
+        let row = reference.lines().find(|line| line.starts_with(&format!("| `{path}` |")));
+        let row = row.unwrap_or_else(|| panic!("settings.md does not name {path}"));
+        let pointer = format!("/{}", path.replace("[]", "/0").replace('.', "/"));
+        let default = match defaults.pointer(&pointer) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(value) if !value.is_null() && !value.is_array() => value.to_string(),
+            _ => continue,
+        };
+        assert!(row.contains(&format!("| `{default}` |")), "default of {path} is {default}");
+    }
+}
+
+/// The paths of all options that hold no others, lists of others apart.
+fn option_paths(
+    root: &serde_json::Value,
+    schema: &serde_json::Value,
+    path: &str,
+    paths: &mut Vec<String>,
+) {
+    let branches = schema["anyOf"].as_array().into_iter().flatten();
+    let target = branches.chain([schema]).find_map(|schema| schema["$ref"].as_str());
+    let name = target.and_then(|target| target.strip_prefix("#/$defs/"));
+    let schema = name.map_or(schema, |name| &root["$defs"][name]);
+    match (schema["properties"].as_object(), &schema["items"]["$ref"]) {
+        (Some(fields), _) => {
+            for (name, field) in fields {
+                let dot = if path.is_empty() { "" } else { "." };
+                option_paths(root, field, &format!("{path}{dot}{name}"), paths);
+            }
+        }
+        (None, serde_json::Value::String(_)) => {
+            option_paths(root, &schema["items"], &format!("{path}[]"), paths);
+        }
+        _ => paths.push(path.to_owned()),
+    }
 }

@@ -73,7 +73,7 @@ fn judge(url: &Url, refusal: &Refusal, report: &mut Report) {
 async fn ask(url: &Url, ca_file: Option<&Path>) -> Result<Refusal, Failure> {
     let http = client::build(client::trusting(client::client(), ca_file)?.no_proxy())?;
     let target = url.join(REFUSED).map_err(|error| Failure::usage("no URL").because(&error))?;
-    let failed = |error: reqwest::Error| Failure::no("no answer").because(&error.without_url());
+    let failed = |error: reqwest::Error| Failure::no("no answer").because(client::root(&error));
     let mut answer = http.get(target).send().await.map_err(failed)?;
     let status = answer.status().as_u16();
     let phrase = answer.extensions().get::<ReasonPhrase>();
