@@ -141,7 +141,7 @@ pub(crate) async fn answer_elsewhere(
     challenges: &[Challenge],
 ) -> Result<Option<Authorization>, Failure> {
     let bearer = challenges.iter().find_map(|one| match one {
-        Challenge::Bearer { realm, service, scope } => Some((realm, service, scope)),
+        Challenge::Bearer { realm, service, scope, .. } => Some((realm, service, scope)),
         Challenge::Basic => None,
     });
     let Some((realm, service, scope)) = bearer else { return Ok(None) };

@@ -1,12 +1,12 @@
 //! How much may still be asked: the registry's own rate limit, and our budget for retries.
 
+use crate::clock;
 use crate::probe::RateLimit;
 use crate::settings::Class;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Below this share of the limit nothing is prefetched any more.
 const PREFETCH_SHARE: f64 = 0.5;
@@ -30,7 +30,7 @@ impl RateBudget {
         let (remaining, other_window) = value("ratelimit-remaining")?;
         let window_seconds = window.or(other_window).unwrap_or(WINDOW_DEFAULT_SECONDS);
         let said = RateLimit { limit, remaining: remaining.min(limit), window_seconds };
-        *self.0.lock() = Some((said, Instant::now()));
+        *self.0.lock() = Some((said, clock::now()));
         Some(said)
     }
 
@@ -43,7 +43,7 @@ impl RateBudget {
     pub(crate) fn allows(&self, class: Class) -> Result<(), RateLimit> {
         let mut known = self.0.lock();
         let Some((said, at)) = *known else { return Ok(()) };
-        if at.elapsed() >= Duration::from_secs(said.window_seconds) {
+        if clock::now().saturating_duration_since(at) >= Duration::from_secs(said.window_seconds) {
             // The window has passed: what was said means nothing now.
             *known = None;
             return Ok(());
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(RateBudget::default().observe(&HeaderMap::new()), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn background_work_stops_first() {
         let budget = RateBudget::default();
         let may = |remaining: &str| {
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(may("49"), [true, true, false]);
         assert_eq!(may("19"), [true, false, false]);
         assert_eq!(may("0"), [true, false, false]);
-        tokio::time::advance(Duration::from_secs(61)).await;
+        clock::advance(Duration::from_secs(61));
         assert!(budget.allows(Class::Prefetch).is_ok());
     }
 

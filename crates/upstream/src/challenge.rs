@@ -26,6 +26,9 @@ pub(crate) enum Challenge {
         service: Option<String>,
         /// The scope this answer was about.
         scope: Option<String>,
+        /// Whether it says that the token shown is no good (RFC 6750 §3.1), rather than that it is
+        /// not enough.
+        is_invalid_token: bool,
     },
 }
 
@@ -147,6 +150,7 @@ fn challenge(scheme: &str, parameters: Vec<(String, String)>) -> Option<Challeng
         realm: value("realm")?,
         service: value("service"),
         scope: value("scope"),
+        is_invalid_token: value("error").as_deref() == Some("invalid_token"),
     })
 }
 
@@ -164,7 +168,8 @@ mod tests {
 
     fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        Challenge::Bearer { realm: realm.into(), service: owned(service), scope: owned(scope) }
+        let (service, scope) = (owned(service), owned(scope));
+        Challenge::Bearer { realm: realm.into(), service, scope, is_invalid_token: false }
     }
 
     #[test]
@@ -175,13 +180,19 @@ mod tests {
         assert_eq!(read(&[hub]), [expected]);
         assert_eq!(read(&["Basic realm=\"a, Bearer realm=b\""]), [Challenge::Basic]);
         assert_eq!(
-            read(&["BEARER Realm = https://r.example/t , error=\"invalid_token\""]),
+            read(&["BEARER Realm = https://r.example/t , error=\"insufficient_scope\""]),
             [bearer("https://r.example/t", None, None)]
         );
         assert_eq!(
             read(&[r#"Bearer realm="https://r/\"t\"",service="""#]),
             [bearer("https://r/\"t\"", None, None)]
         );
+    }
+
+    #[test]
+    fn an_invalid_token_is_told_from_one_that_is_not_enough() {
+        let read = read(&["Bearer realm=\"https://r/t\",error=\"invalid_token\""]);
+        assert!(matches!(read[..], [Challenge::Bearer { is_invalid_token: true, .. }]));
     }
 
     #[test]

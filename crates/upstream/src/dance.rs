@@ -1,6 +1,7 @@
 //! Asking a token service for a token (distribution docs, "Token Authentication Specification" and
 //! its OAuth2 variant).
 
+use crate::clock;
 use crate::credentials::Login;
 use crate::failure::Failure;
 use crate::request;
@@ -9,7 +10,6 @@ use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::time::Duration;
-use tokio::time::Instant;
 use url::Url;
 
 /// A token answer holds a token or two, of some kilobytes each.
@@ -47,7 +47,7 @@ impl Dance {
     /// Asks. Secrets go to the realm, which was judged before, and nowhere else: redirects are not
     /// followed.
     pub(crate) async fn dance(self) -> Result<Issued, Failure> {
-        let asked = Instant::now();
+        let asked = clock::now();
         let sent = tokio::time::timeout(self.first_byte, self.request().send()).await;
         let response = match sent {
             Ok(Ok(response)) => response,

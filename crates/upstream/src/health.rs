@@ -4,14 +4,14 @@
 //! waits for a dead endpoint any more, and one request at a time finds out whether it is back.
 
 use crate::budget::jittered;
+use crate::clock;
 use crate::failure::Failure;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use telemetry::UpstreamMetrics;
-use tokio::time::Instant;
 
 /// Failures in a row that open a circuit.
 const FAILURES_TO_OPEN: u32 = 5;
@@ -127,7 +127,7 @@ impl Health {
 
     /// Leave to ask, or why not.
     pub(crate) fn admit(self: &Arc<Self>, errand: Errand) -> Result<Admission, Failure> {
-        let now = Instant::now();
+        let now = clock::now();
         let mut state = self.state.lock();
         if let Some(left) = state.throttled_for(errand.is_counted, now) {
             let text = format!("{}; it is left alone until then", state.last_reason());
@@ -151,7 +151,7 @@ impl Health {
 
     /// The registry said "too many requests": nothing more until `after` has passed.
     pub(crate) fn throttle(&self, after: Duration, only_pulls: bool, failure: &Failure) {
-        let until = Instant::now() + after.min(RETRY_AFTER_MAX);
+        let until = clock::now() + after.min(RETRY_AFTER_MAX);
         let mut state = self.state.lock();
         let target = if only_pulls { &mut state.pulls_throttled } else { &mut state.throttled };
         *target = Some(target.map_or(until, |known| known.max(until)));
@@ -169,7 +169,7 @@ impl Health {
     }
 
     fn failed(&self, failure: &Failure, was_probe: bool) {
-        let now = Instant::now();
+        let now = clock::now();
         let mut state = self.state.lock();
         state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
         state.last_problem = Some((Timestamp::now(), failure.clone()));
@@ -211,7 +211,7 @@ impl Health {
 
     /// The state as people see it.
     pub(crate) fn snapshot(&self) -> EndpointHealth {
-        let now = Instant::now();
+        let now = clock::now();
         let state = self.state.lock();
         let circuit = match &state.open {
             None => Circuit::Closed,
@@ -302,7 +302,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn five_failures_open_it_and_one_probe_closes_it() {
         let health = health();
         fail(&health, 4);
@@ -311,7 +311,7 @@ mod tests {
         let refused = health.admit(USUAL).unwrap_err();
         assert!(refused.reason().contains("it is down"), "{refused}");
         assert!(refused.retry_after().is_some());
-        tokio::time::advance(OPEN_FIRST * 2).await;
+        clock::advance(OPEN_FIRST * 2);
         let probe = health.admit(USUAL).unwrap();
         assert_eq!(health.snapshot().circuit, Circuit::HalfOpen);
         assert!(health.admit(USUAL).is_err(), "one probe at a time");
@@ -320,58 +320,58 @@ mod tests {
         health.admit(USUAL).unwrap().succeeded();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_wait_doubles_up_to_a_minute() {
         let health = health();
         fail(&health, 5);
         for _ in 0..10 {
-            tokio::time::advance(OPEN_MAX).await;
+            clock::advance(OPEN_MAX);
             fail(&health, 1);
         }
         let Circuit::Open { remaining } = health.snapshot().circuit else { panic!() };
         assert!(remaining <= OPEN_MAX && remaining > OPEN_MAX / 4, "{remaining:?}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_probe_that_is_dropped_makes_room_for_another() {
         let health = health();
         fail(&health, 5);
-        tokio::time::advance(OPEN_FIRST * 2).await;
+        clock::advance(OPEN_FIRST * 2);
         drop(health.admit(USUAL).unwrap());
         health.admit(USUAL).unwrap().succeeded();
         assert_eq!(health.snapshot().circuit, Circuit::Closed);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_waits_may_probe_early_but_not_all_the_time() {
         let health = health();
         fail(&health, 5);
         for _ in 0..8 {
-            tokio::time::advance(OPEN_MAX).await;
+            clock::advance(OPEN_MAX);
             fail(&health, 1);
         }
         assert!(health.admit(EAGER).is_err(), "the last probe was just now");
-        tokio::time::advance(EAGER_INTERVAL).await;
+        clock::advance(EAGER_INTERVAL);
         assert!(health.admit(USUAL).is_err());
         let probe = health.admit(EAGER).unwrap();
         assert!(health.admit(EAGER).is_err());
         probe.succeeded();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn too_many_requests_is_obeyed_for_what_it_counts() {
         let health = health();
         let failure = Failure::limited("429", Duration::from_secs(40));
         health.throttle(Duration::from_secs(40), true, &failure);
         let refused = health.admit(USUAL).unwrap_err();
         assert!(refused.is_rate_limit());
-        assert_eq!(refused.retry_after(), Some(Duration::from_secs(40)));
+        assert!(refused.retry_after().unwrap() > Duration::from_secs(30));
         health.admit(Errand { is_counted: false, is_eager: false }).unwrap().succeeded();
-        tokio::time::advance(Duration::from_secs(41)).await;
+        clock::advance(Duration::from_secs(41));
         health.admit(USUAL).unwrap().succeeded();
         health.throttle(Duration::from_secs(86_400), false, &failure);
         assert!(health.admit(Errand { is_counted: false, is_eager: false }).is_err());
-        tokio::time::advance(RETRY_AFTER_MAX + Duration::from_secs(1)).await;
+        clock::advance(RETRY_AFTER_MAX + Duration::from_secs(1));
         health.admit(USUAL).unwrap().succeeded();
     }
 }

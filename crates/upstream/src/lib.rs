@@ -10,6 +10,7 @@ mod budget;
 mod challenge;
 mod classify;
 mod client;
+mod clock;
 mod credentials;
 mod dance;
 mod endpoint;

@@ -124,8 +124,9 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(1);
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn background_work_leaves_half_of_the_slots() {
+        const PATIENCE: Duration = Duration::from_millis(20);
         let slots = Slots::new(&Limits { connections: 4, requests_per_second: None });
         let mut held = Vec::new();
         for _ in 0..2 {

@@ -2,7 +2,7 @@
 //! head of the answer that counts.
 
 use crate::auth::{self, Authorization, Bearing, Source};
-use crate::challenge;
+use crate::challenge::{self, Challenge};
 use crate::client::last;
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, redacted};
@@ -161,7 +161,7 @@ async fn renewed(
     shared: &Shared,
     endpoint: &Endpoint,
     bearing: &Bearing,
-    asked: Option<challenge::Challenge>,
+    asked: Option<Challenge>,
     used: Authorization,
 ) -> Result<Option<Authorization>, Failure> {
     match used.source {
@@ -171,13 +171,15 @@ async fn renewed(
             Ok(None)
         }
         Source::Token { key, token, is_fresh: false } => {
-            // A challenge is the registry's own word that the token is no good; a bare 400 or 403
-            // may mean that the answer is no, whatever the token.
-            let challenge = asked.clone().or_else(|| endpoint.challenge());
-            let Some(challenge) = challenge else { return Ok(None) };
-            if asked.is_none() && !shared.tokens.may_renew(&key) {
+            // Unless the registry says that the token is no good, the answer may be no whatever
+            // the token, and asking for token after token would not change it.
+            let is_invalid =
+                matches!(asked, Some(Challenge::Bearer { is_invalid_token: true, .. }));
+            if !is_invalid && !shared.tokens.may_renew(&key) {
                 return Ok(None);
             }
+            let challenge = asked.or_else(|| endpoint.challenge());
+            let Some(challenge) = challenge else { return Ok(None) };
             auth::answer(shared, endpoint, bearing, &challenge, Some(&token)).await
         }
         Source::ShortLived => {
@@ -203,7 +205,7 @@ pub(crate) async fn ping(
     shared: &Shared,
     endpoint: &Endpoint,
     bearing: &Bearing,
-) -> Result<Option<challenge::Challenge>, Failure> {
+) -> Result<Option<Challenge>, Failure> {
     let client = shared.client(endpoint).await?;
     let request = client.get(endpoint.at("", None));
     let response = head_of(endpoint, request, shared.settings.timeouts.first_byte).await?;

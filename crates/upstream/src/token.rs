@@ -1,14 +1,14 @@
 //! The tokens of one upstream: one for each realm, scope and credential, got once for all who
 //! wait, renewed before they end, and not asked for again and again where the answer was no.
 
+use crate::clock;
 use crate::failure::{Failure, FailureKind};
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// Tokens kept at most; a plane pulls from fewer repositories in the life of a token.
 const TOKENS_MAX: usize = 4096;
@@ -111,7 +111,7 @@ impl Tokens {
     {
         let entry = self.entry(key);
         let mut flight = {
-            let now = Instant::now();
+            let now = clock::now();
             let mut state = entry.lock();
             if let Some(token) = state.usable(rejected, now) {
                 if now >= token.renew_at && state.may_fly(now) {
@@ -140,18 +140,18 @@ impl Tokens {
 
     /// A fresh token did not help either: the refusal is about more than the token.
     pub(crate) fn renewal_was_fruitless(&self, key: &TokenKey) {
-        self.entry(key).lock().fruitless_until = Some(Instant::now() + FRUITLESS_FOR);
+        self.entry(key).lock().fruitless_until = Some(clock::now() + FRUITLESS_FOR);
     }
 
     /// Whether getting another token may help.
     pub(crate) fn may_renew(&self, key: &TokenKey) -> bool {
-        self.entry(key).lock().fruitless_until.is_none_or(|until| until <= Instant::now())
+        self.entry(key).lock().fruitless_until.is_none_or(|until| until <= clock::now())
     }
 
     fn entry(&self, key: &TokenKey) -> Arc<Mutex<Entry>> {
         let mut entries = self.entries.lock();
         if entries.len() >= TOKENS_MAX && !entries.contains_key(key) {
-            let now = Instant::now();
+            let now = clock::now();
             entries.retain(|_, entry| entry.lock().is_of_use(now));
             if entries.len() >= TOKENS_MAX {
                 // All of use: the next requests get theirs again.
@@ -211,7 +211,7 @@ impl Entry {
                     }
                     _ => failure.retry_after().unwrap_or(TROUBLE_WAIT).min(DENIED_WAIT_MAX),
                 };
-                self.refusal = Some((failure.clone(), Instant::now() + wait));
+                self.refusal = Some((failure.clone(), clock::now() + wait));
                 Err(failure)
             }
         }
@@ -268,7 +268,7 @@ mod tests {
             let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
             tokio::time::sleep(Duration::from_millis(10)).await;
             let value = SecretString::from(format!("token-{count}"));
-            Ok(Issued { value, lifetime, asked: Instant::now() })
+            Ok(Issued { value, lifetime, asked: clock::now() })
         }
 
         async fn refuse(self, failure: Failure) -> Result<Issued, Failure> {
@@ -282,7 +282,7 @@ mod tests {
         tokens.get(&key("a"), None, move || service.issue(MINUTE)).await
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_dance_serves_all_and_outlives_who_began_it() {
         let (tokens, service) = (Arc::new(Tokens::default()), Service::default());
         let first = {
@@ -297,21 +297,21 @@ mod tests {
         assert_eq!(service.asked(), 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_token_is_renewed_ahead_without_anyone_waiting() {
         let (tokens, service) = (Tokens::default(), Service::default());
         get(&tokens, &service).await.unwrap();
-        tokio::time::advance(MINUTE.mul_f64(0.8)).await;
+        clock::advance(MINUTE.mul_f64(0.8));
         let old = get(&tokens, &service).await.unwrap();
         assert_eq!(old.token.value.expose_secret(), "token-1");
         tokio::time::sleep(Duration::from_millis(50)).await;
         let new = get(&tokens, &service).await.unwrap();
         assert_eq!((new.token.value.expose_secret(), new.is_fresh), ("token-2", false));
-        tokio::time::advance(MINUTE).await;
+        clock::advance(MINUTE);
         assert!(get(&tokens, &service).await.unwrap().is_fresh, "an ended token is not used");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_wrong_password_is_tried_less_and_less() {
         let (tokens, service) = (Tokens::default(), Service::default());
         let refused = async || {
@@ -323,14 +323,14 @@ mod tests {
         assert_eq!(refused().await.kind(), FailureKind::Denied);
         assert!(refused().await.retry_after().is_some());
         assert_eq!(service.asked(), 1);
-        tokio::time::advance(DENIED_WAIT).await;
+        clock::advance(DENIED_WAIT);
         refused().await;
-        tokio::time::advance(DENIED_WAIT).await;
+        clock::advance(DENIED_WAIT);
         refused().await;
         assert_eq!(service.asked(), 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_rejected_token_is_replaced_once_for_all() {
         let (tokens, service) = (Tokens::default(), Service::default());
         let old = get(&tokens, &service).await.unwrap().token;
@@ -345,11 +345,11 @@ mod tests {
         assert!(tokens.may_renew(&key("a")));
         tokens.renewal_was_fruitless(&key("a"));
         assert!(!tokens.may_renew(&key("a")));
-        tokio::time::advance(FRUITLESS_FOR).await;
+        clock::advance(FRUITLESS_FOR);
         assert!(tokens.may_renew(&key("a")));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_dance_that_dies_is_danced_again() {
         let (tokens, service) = (Tokens::default(), Service::default());
         let died = tokens.get(&key("a"), None, || async { panic!("on purpose") }).await;
