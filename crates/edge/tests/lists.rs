@@ -9,6 +9,7 @@ use common::world::{REPOSITORY, World};
 use edge::server::{ListenerSettings, PublicBase};
 use policy::Network;
 use testkit::{FakeRegistry, ImageSpec};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn names(answer: &testkit::client::Response, field: &str) -> Vec<String> {
     let value = answer.json();
@@ -183,4 +184,43 @@ async fn a_client_that_is_not_local_may_not_pull_by_default() {
     assert_eq!(unknown.status, 403);
     assert!(world.registry.requests().is_empty());
     assert_eq!(world.get(&path, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn whom_the_proxy_protocol_names_is_who_asks() {
+    let listener = ListenerSettings {
+        trusted_proxies: vec![Network::parse("127.0.0.0/8").unwrap()],
+        proxy_protocol: true,
+        ..plain()
+    };
+    let world = World::with(FakeRegistry::builder(), listener, "").await;
+    world.registry.image("lib/app", "1", ImageSpec::layers([10]));
+    for (client, status) in [("203.0.113.7", 403), ("127.0.0.1", 200)] {
+        let mut stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
+        let request = format!(
+            "PROXY TCP4 {client} 127.0.0.1 4711 5050\r\n\
+             GET /v2/reg.example/lib/app/manifests/1 HTTP/1.1\r\nhost: a\r\n\
+             connection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{client} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_a_trusted_proxy_forwards_routes_the_request() {
+    let trusted_proxies = vec![Network::parse("127.0.0.0/8").unwrap()];
+    let listener = ListenerSettings { trusted_proxies, ..plain() };
+    let world = World::with(FakeRegistry::builder(), listener, "").await;
+    let image = world.registry.image("lib/app", "1", ImageSpec::layers([10]));
+    let answer = world.get(&image.tag_path(), &[("x-forwarded-host", REPOSITORY)]).await;
+    assert_eq!((answer.status, &answer.body[..]), (200, &image.manifest[..]));
+    // From a stranger the header is nothing.
+    let world = World::start().await;
+    let image = world.registry.image("lib/app", "1", ImageSpec::layers([10]));
+    let answer = world.get(&image.tag_path(), &[("x-forwarded-host", REPOSITORY)]).await;
+    assert_eq!(answer.status, 404);
 }

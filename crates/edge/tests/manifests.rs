@@ -166,6 +166,9 @@ async fn the_outcomes_of_an_upstream_stay_apart() {
         assert_eq!(answer.json()["errors"][0]["code"], code, "{text}");
         let waits = matches!(status, 429 | 503);
         assert_eq!(answer.header("retry-after").is_some(), waits, "{text}");
+        if status == 429 {
+            assert_eq!(answer.header("retry-after"), Some("7"));
+        }
     }
 }
 
