@@ -64,7 +64,7 @@ impl Bearing {
                     let prefix = shared.credentials.scope(index);
                     let label = endpoint.label();
                     let text = format!("{label}: credential for {prefix}: {text}");
-                    Failure::indeterminate(text).ours()
+                    Failure::indeterminate(text).blameless()
                 })?
             }
         };
@@ -119,7 +119,7 @@ pub(crate) async fn answer(
         (Challenge::Bearer { realm, service, .. }, login) => {
             let settings = &shared.settings;
             let realm = judge_realm(realm, &endpoint.url, settings)
-                .map_err(|text| Failure::indeterminate(format!("{} {text}", endpoint.label())))?;
+                .map_err(|text| outside(endpoint, &text))?;
             let resolved = bearing.resolved.as_ref();
             let key = TokenKey {
                 audience: origin::shown(&endpoint.url),
@@ -145,8 +145,8 @@ pub(crate) async fn answer_elsewhere(
         Challenge::Basic => None,
     });
     let Some((realm, service, scope)) = bearer else { return Ok(None) };
-    let realm = judge_realm(realm, url, &shared.settings)
-        .map_err(|text| Failure::indeterminate(format!("{} {text}", endpoint.label())))?;
+    let realm =
+        judge_realm(realm, url, &shared.settings).map_err(|text| outside(endpoint, &text))?;
     let key = TokenKey {
         audience: origin::shown(url),
         realm: realm.to_string(),
@@ -155,6 +155,10 @@ pub(crate) async fn answer_elsewhere(
         credential: None,
     };
     token(shared, endpoint, key, realm, None, None).await.map(Some)
+}
+
+fn outside(endpoint: &Endpoint, text: &str) -> Failure {
+    Failure::indeterminate(format!("{} {text}", endpoint.label())).blameless()
 }
 
 async fn token(
@@ -166,7 +170,6 @@ async fn token(
     rejected: Option<&Token>,
 ) -> Result<Authorization, Failure> {
     let client = shared.client(endpoint).await?;
-    let timeouts = &shared.settings.timeouts;
     let dance = Dance {
         client,
         label: format!("{}: its token service {}", endpoint.label(), origin::authority(&realm)),
@@ -174,8 +177,7 @@ async fn token(
         service: key.service.clone(),
         scope: key.scope.clone(),
         login,
-        first_byte: timeouts.first_byte,
-        stall: timeouts.stall,
+        first_byte: shared.settings.timeouts.first_byte,
     };
     let got = shared.tokens.get(&key, rejected, || dance.dance()).await?;
     let (token, is_fresh) = (got.token, got.is_fresh);
@@ -210,7 +212,8 @@ fn header(
 ) -> Result<Authorization, Failure> {
     let mut header = HeaderValue::from_str(text.expose_secret()).map_err(|_| {
         let label = endpoint.label();
-        Failure::indeterminate(format!("{label}: the credential cannot stand in a header")).ours()
+        Failure::indeterminate(format!("{label}: the credential cannot stand in a header"))
+            .blameless()
     })?;
     header.set_sensitive(true);
     Ok(Authorization { header, source })

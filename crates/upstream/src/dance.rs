@@ -30,10 +30,8 @@ pub(crate) struct Dance {
     pub(crate) login: Option<Login>,
     /// Beginning of every sentence about it.
     pub(crate) label: String,
-    /// For the head of the answer.
+    /// For the head of the answer, and again for its body.
     pub(crate) first_byte: Duration,
-    /// For its body.
-    pub(crate) stall: Duration,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +59,7 @@ impl Dance {
         if !status.is_success() {
             return Err(self.refusal(status, &response));
         }
-        let body = request::read_whole(response, ANSWER_BYTES_MAX, self.stall).await;
+        let body = request::read_whole(response, ANSWER_BYTES_MAX, self.first_byte).await;
         let body =
             body.map_err(|text| Failure::indeterminate(format!("{}: {text}", self.label)))?;
         // The parser's message could quote the token.

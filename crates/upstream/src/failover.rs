@@ -81,7 +81,7 @@ impl<'a> Tour<'a> {
                     said.limit
                 );
                 let wait = Duration::from_secs(said.window_seconds.min(15 * 60));
-                self.failures.push(Failure::limited(text, wait).ours());
+                self.failures.push(Failure::limited(text, wait).blameless());
                 continue;
             }
             let is_eager = self.class == Class::Waiting && self.shared.all_are_open();
@@ -95,19 +95,17 @@ impl<'a> Tour<'a> {
     /// What came of a visit when nothing good did. `Err` is final: the endpoint's word stands.
     pub(crate) fn failed(&mut self, visit: Visit, failure: Failure) -> Result<(), Failure> {
         let metrics = &self.shared.metrics;
+        metrics.request(failure.label(), self.class.label(), visit.started.elapsed());
         if !failure.is_indeterminate() {
-            metrics.request(failure.label(), self.class.label(), visit.started.elapsed());
             visit.admission.succeeded();
             return Err(failure);
         }
-        if failure.is_ours() {
+        tracing::debug!(reason = %failure, "upstream attempt failed");
+        if failure.is_blameless() {
             // Dropping the admission tells nothing of the endpoint.
         } else if failure.is_rate_limit() {
-            metrics.request(failure.label(), self.class.label(), visit.started.elapsed());
             visit.admission.succeeded();
         } else {
-            metrics.request(failure.label(), self.class.label(), visit.started.elapsed());
-            tracing::debug!(reason = %failure, "upstream attempt failed");
             visit.admission.failed(&failure);
             if failure.is_transient() && !self.is_second_round {
                 self.again.push_back(visit.endpoint);

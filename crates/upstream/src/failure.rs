@@ -29,7 +29,7 @@ struct Told {
     retry_after: Option<Duration>,
     is_rate_limit: bool,
     is_transient: bool,
-    is_ours: bool,
+    is_blameless: bool,
 }
 
 impl Failure {
@@ -44,7 +44,7 @@ impl Failure {
             retry_after: None,
             is_rate_limit: false,
             is_transient: false,
-            is_ours: false,
+            is_blameless: false,
         }))
     }
 
@@ -69,9 +69,10 @@ impl Failure {
         Self::indeterminate(reason).edit(|told| told.is_transient = true)
     }
 
-    /// Marks it as no fault of the endpoint: the circuit breaker does not count it.
-    pub(crate) fn ours(self) -> Self {
-        self.edit(|told| told.is_ours = true)
+    /// Marks it as saying nothing of the endpoint's health: it is about our side, or about one thing
+    /// that is wrong while the endpoint is well. The circuit breaker does not count it.
+    pub(crate) fn blameless(self) -> Self {
+        self.edit(|told| told.is_blameless = true)
     }
 
     /// Indeterminate because of a limit, the upstream's or ours.
@@ -125,8 +126,8 @@ impl Failure {
         self.0.is_transient
     }
 
-    pub(crate) fn is_ours(&self) -> bool {
-        self.0.is_ours
+    pub(crate) fn is_blameless(&self) -> bool {
+        self.0.is_blameless
     }
 
     pub(crate) fn label(&self) -> telemetry::UpstreamOutcome {

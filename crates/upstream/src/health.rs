@@ -142,7 +142,7 @@ impl Health {
         if open.is_probing || !is_due {
             let left = open.until.saturating_duration_since(now).max(EAGER_INTERVAL);
             let text = format!("{last_reason} (repeatedly; asked again in {} s)", left.as_secs());
-            return Err(Failure::indeterminate(text).ours().with_retry_after(left));
+            return Err(Failure::indeterminate(text).blameless().with_retry_after(left));
         }
         open.is_probing = true;
         open.last_probe = now;

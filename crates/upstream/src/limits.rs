@@ -46,7 +46,7 @@ impl Slots {
         let patience = patience_of(class, patience);
         let busy = || {
             let text = format!("upstream {upstream}: all connections allowed to it are in use");
-            Failure::indeterminate(text).ours().with_retry_after(Duration::from_secs(1))
+            Failure::indeterminate(text).blameless().with_retry_after(Duration::from_secs(1))
         };
         let both = async {
             let background = match class {
@@ -77,7 +77,7 @@ impl Slots {
             }
             Err(wait) => {
                 let text = format!("upstream {upstream}: limits.requestsPerSecond is used up");
-                Err(Failure::limited(text, wait).ours())
+                Err(Failure::limited(text, wait).blameless())
             }
         }
     }
@@ -133,7 +133,7 @@ mod tests {
             held.push(slots.take("u", Class::Prefetch, PATIENCE).await.unwrap());
         }
         let refused = slots.take("u", Class::Revalidation, PATIENCE).await.unwrap_err();
-        assert!(refused.is_ours() && refused.retry_after().is_some());
+        assert!(refused.is_blameless() && refused.retry_after().is_some());
         for _ in 0..2 {
             held.push(slots.take("u", Class::Waiting, PATIENCE).await.unwrap());
         }

@@ -65,7 +65,7 @@ impl<'a> Pages<'a> {
 
     fn failure(&self, what: &str) -> Failure {
         let text = format!("{}: {}: {what}", self.endpoint.label(), self.ask.label());
-        Failure::indeterminate(text)
+        Failure::indeterminate(text).blameless()
     }
 
     /// The head of the next page; `None` after the last.

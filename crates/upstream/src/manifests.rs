@@ -102,7 +102,7 @@ pub(crate) async fn manifest_at(
     shared.metrics.received(bytes.len() as u64);
     let lies = |what: &str| {
         let text = format!("{}: {}: {what}", endpoint.label(), ask.label());
-        Failure::indeterminate(text)
+        Failure::indeterminate(text).blameless()
     };
     let asked = match reference {
         Reference::Digest(digest) => Some(*digest),
@@ -160,7 +160,7 @@ pub(crate) async fn head(
     reference: &Reference,
     class: Class,
 ) -> Result<ManifestHead, Failure> {
-    let ask = ask(repository, reference, class).as_head();
+    let ask = ask(repository, reference, class).into_head();
     let _slot = shared.slot(class).await?;
     let mut tour = Tour::new(shared, &ask, 0);
     loop {
@@ -203,7 +203,7 @@ async fn head_at(
         && *asked != claimed
     {
         let text = format!("{}: {}: it claims another digest", endpoint.label(), head.label());
-        return Err(Failure::indeterminate(text));
+        return Err(Failure::indeterminate(text).blameless());
     }
     let head =
         ManifestHead { digest, media_type: content_type(&answer), size_bytes: length(&answer) };
@@ -217,7 +217,7 @@ pub(crate) async fn head_blob(
     digest: &Digest,
     class: Class,
 ) -> Result<BlobHead, Failure> {
-    let ask = Ask::get(repository, format!("blobs/{digest}"), class).as_head();
+    let ask = Ask::get(repository, format!("blobs/{digest}"), class).into_head();
     let _slot = shared.slot(class).await?;
     let mut tour = Tour::new(shared, &ask, 0);
     loop {

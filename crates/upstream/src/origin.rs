@@ -47,6 +47,9 @@ impl OriginPattern {
             return Err(wrong("a path has no meaning here"));
         }
         let host = url.host_str().ok_or(wrong("no host"))?.trim_end_matches('.').to_owned();
+        if host.is_empty() {
+            return Err(wrong("no host"));
+        }
         if has_wildcard && !matches!(url.host(), Some(url::Host::Domain(_))) {
             return Err(wrong("a wildcard needs a domain"));
         }
@@ -154,6 +157,7 @@ mod tests {
             "a.example",
             "ftp://a.example",
             "https://",
+            "http://.",
             "https://*",
             "https://*.com",
             "https://a.*.example",

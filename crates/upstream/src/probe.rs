@@ -201,7 +201,7 @@ async fn rate_limit(shared: &Shared, endpoint: &Endpoint) -> Option<RateLimit> {
         return endpoint.budget.last();
     }
     let latest = Reference::Tag(Tag::parse("latest").ok()?);
-    let ask = manifests::ask(HUB_PREVIEW, &latest, Class::Waiting).as_head();
+    let ask = manifests::ask(HUB_PREVIEW, &latest, Class::Waiting).into_head();
     // Its headers are read on the way, like those of every answer.
     let _ = request::exchange(shared, endpoint, &ask).await;
     endpoint.budget.last()

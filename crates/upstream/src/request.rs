@@ -19,6 +19,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
+/// One exchange, with tokens and redirects, ends after this many times `firstByte`.
+const EXCHANGE_FACTOR: u32 = 3;
+
+/// A longer unwanted body costs more than a new connection.
+const DRAIN_BYTES_MAX: usize = 64 << 10;
+
+/// Longest wait for an unwanted body.
+const DRAIN_MAX: Duration = Duration::from_millis(250);
+
 /// What is asked of a registry about one repository.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
@@ -56,7 +65,7 @@ impl Ask {
     }
 
     /// The same with HEAD, which no registry counts.
-    pub(crate) fn as_head(self) -> Self {
+    pub(crate) fn into_head(self) -> Self {
         Self { method: Method::HEAD, is_counted: false, ..self }
     }
 
@@ -92,12 +101,24 @@ impl Answer {
 }
 
 /// Asks one endpoint. Whatever HTTP status comes at the end is an answer; an error is that there
-/// was none, or that it must not be followed.
+/// was none, or that it must not be followed. Tokens, redirects and all, it takes a bounded time.
 pub(crate) async fn exchange(
     shared: &Shared,
     endpoint: &Endpoint,
     ask: &Ask,
 ) -> Result<Answer, Failure> {
+    let patience = shared.settings.timeouts.first_byte * EXCHANGE_FACTOR;
+    match tokio::time::timeout(patience, authorized(shared, endpoint, ask)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let text = format!("{}: no end of questions in {patience:?}", endpoint.label());
+            Err(Failure::indeterminate(text))
+        }
+    }
+}
+
+/// Sends the request with whatever authorization the registry wants.
+async fn authorized(shared: &Shared, endpoint: &Endpoint, ask: &Ask) -> Result<Answer, Failure> {
     let started = Instant::now();
     let credential = shared.credentials.covering(&ask.repository);
     let scope = format!("repository:{}:pull", ask.repository);
@@ -108,6 +129,7 @@ pub(crate) async fn exchange(
     for _ in 0..2 {
         match reauthorize(shared, endpoint, &bearing, &sent, authorization).await? {
             Some(better) => {
+                drain(sent.response).await;
                 sent = send(shared, endpoint, ask, Some(&better), started).await?;
                 authorization = Some(better);
             }
@@ -146,6 +168,9 @@ async fn reauthorize(
         },
         // Some registries hide from strangers what they would show to us, without a challenge.
         None if bearing.resolved.is_some() && status != StatusCode::BAD_REQUEST => {
+            if !endpoint.may_ping() {
+                return Ok(None);
+            }
             let Some(asked) = ping(shared, endpoint, bearing).await? else { return Ok(None) };
             auth::answer(shared, endpoint, bearing, &asked, None).await
         }
@@ -232,8 +257,9 @@ async fn send(
     let patience = settings.timeouts.first_byte;
     shared.slots.pace(&settings.name, ask.class, patience).await?;
     let start = endpoint.at(&format!("{}/{}", ask.repository, ask.rest), ask.query.as_deref());
-    guard::check_url(&start, settings.boundary.private_addresses)
-        .map_err(|refused| Failure::indeterminate(format!("{}: {refused}", endpoint.label())))?;
+    guard::check_url(&start, settings.boundary.private_addresses).map_err(|refused| {
+        Failure::indeterminate(format!("{}: {refused}", endpoint.label())).blameless()
+    })?;
     let client = shared.client(endpoint).await?;
     let mut chain = Chain::new(&start);
     let mut url = start;
@@ -253,9 +279,10 @@ async fn send(
                 Err(_) if ask.is_optional => return Ok(answer),
                 Err(text) => {
                     let text = format!("{} {text} ({})", endpoint.label(), ask.label());
-                    return Err(Failure::indeterminate(text));
+                    return Err(Failure::indeterminate(text).blameless());
                 }
             };
+            drain(answer.response).await;
             if std::mem::take(&mut is_first) {
                 // All redirects together get as long as the registry itself had.
                 deadline = Instant::now() + patience;
@@ -272,6 +299,7 @@ async fn send(
         if elsewhere.is_none() {
             return Ok(answer);
         }
+        drain(answer.response).await;
     }
 }
 
@@ -315,7 +343,7 @@ pub(crate) async fn head_of(
 /// What a failed exchange says, without its URL, whose query may be secret.
 pub(crate) fn transport_failure(label: &str, error: &reqwest::Error) -> Failure {
     if let Some(refused) = cause::<guard::PrivateAddress>(error) {
-        return Failure::indeterminate(format!("{label}: {refused}"));
+        return Failure::indeterminate(format!("{label}: {refused}")).blameless();
     }
     let text = redacted(&last(error), 160);
     if cause::<rustls::Error>(error).is_some() {
@@ -332,17 +360,19 @@ pub(crate) fn transport_failure(label: &str, error: &reqwest::Error) -> Failure 
 
 /// The cause of the given kind somewhere behind an error. I/O errors hide what they wrap from
 /// `source`, so they are opened.
-pub(crate) fn cause<E: std::error::Error + 'static>(error: &dyn std::error::Error) -> Option<&E> {
-    let mut next = error.source();
+pub(crate) fn cause<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    let mut next = Some(error);
     while let Some(current) = next {
         if let Some(found) = current.downcast_ref::<E>() {
             return Some(found);
         }
-        let inner = current.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<E>()) {
-            return Some(found);
-        }
-        next = current.source();
+        let wrapped = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => current.source(),
+        };
     }
     None
 }
@@ -359,6 +389,13 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         }
     };
     Some(wait.clamp(Duration::from_secs(1), RETRY_AFTER_MAX))
+}
+
+/// Reads a small body that nobody wants, so that its connection can be used again.
+async fn drain(response: reqwest::Response) {
+    if response.content_length().is_some_and(|length| length <= DRAIN_BYTES_MAX as u64) {
+        let _ = read_whole(response, DRAIN_BYTES_MAX, DRAIN_MAX).await;
+    }
 }
 
 /// A whole body of at most `bytes_max`, in at most `patience`; the error is one line.
@@ -394,4 +431,25 @@ pub(crate) async fn read_whole(
 /// The origin that an answer came from, for people.
 pub(crate) fn answered_by(answer: &Answer) -> String {
     origin::authority(answer.response.url())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms_and_bounded() {
+        let told = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(told("120"), Some(Duration::from_secs(120)));
+        assert_eq!(told("0"), Some(Duration::from_secs(1)));
+        assert_eq!(told("99999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(told("Fri, 31 Dec 2100 23:59:59 GMT"), Some(RETRY_AFTER_MAX));
+        assert_eq!(told("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(1)));
+        assert_eq!(told("soon"), None);
+        assert_eq!(told("-5"), None);
+    }
 }

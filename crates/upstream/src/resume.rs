@@ -97,7 +97,7 @@ async fn open_at(
     match judge(&answer, offset, known) {
         Verdict::Continues { validators, skip_bytes } => Ok((answer, validators, skip_bytes)),
         Verdict::Changed(what) => Err(Failure::changed(text(&what))),
-        Verdict::Lies(what) => Err(Failure::indeterminate(text(&what))),
+        Verdict::Lies(what) => Err(Failure::indeterminate(text(&what)).blameless()),
     }
 }
 

@@ -225,10 +225,10 @@ impl Settings {
             return Err(Error::Endpoints(self.endpoints.len()));
         }
         for url in &self.endpoints {
-            check_url("endpoint", url, false)?;
+            check_url("endpoint", url)?;
         }
         if let Some(url) = &self.proxy {
-            check_url("proxy", url, true)?;
+            check_url("proxy", url)?;
         }
         let mut prefixes: Vec<&str> = self.credentials.iter().map(|c| c.prefix.as_str()).collect();
         prefixes.sort_unstable();
@@ -250,14 +250,14 @@ impl Settings {
     }
 }
 
-fn check_url(what: &'static str, url: &Url, may_have_user: bool) -> Result<(), Error> {
+fn check_url(what: &'static str, url: &Url) -> Result<(), Error> {
     let has_user = !url.username().is_empty() || url.password().is_some();
     let problem = if !matches!(url.scheme(), "http" | "https") {
         "must begin with https:// or http://"
     } else if url.host_str().is_none_or(str::is_empty) {
         "names no host"
-    } else if has_user && !may_have_user {
-        "must not hold a user name or password; use credentials"
+    } else if has_user {
+        "must not hold a user name or password"
     } else if url.query().is_some() || url.fragment().is_some() {
         "must not have a query or fragment"
     } else {
@@ -295,9 +295,8 @@ mod tests {
     #[test]
     fn an_address_with_a_password_is_refused_without_showing_it() {
         let url = Url::parse("https://me:hunter2@h.example/").unwrap();
-        let told = check_url("endpoint", &url, false).unwrap_err().to_string();
+        let told = check_url("endpoint", &url).unwrap_err().to_string();
         assert!(told.contains("h.example") && !told.contains("hunter2"), "{told}");
-        assert!(check_url("proxy", &url, true).is_ok());
-        assert!(check_url("endpoint", &Url::parse("ftp://h/").unwrap(), false).is_err());
+        assert!(check_url("endpoint", &Url::parse("ftp://h/").unwrap()).is_err());
     }
 }

@@ -133,7 +133,7 @@ impl Tokens {
         let landed = flight.wait_for(Option::is_some).await;
         let outcome = landed.ok().and_then(|outcome| outcome.clone());
         let outcome = outcome.unwrap_or_else(|| {
-            Err(Failure::transient("the request for a token was aborted").ours())
+            Err(Failure::transient("the request for a token was aborted").blameless())
         });
         outcome.map(|token| Got { token, is_fresh: true })
     }

@@ -41,8 +41,9 @@ impl Shared {
     /// The HTTP client, as the upstream's files say now.
     pub(crate) async fn client(&self, endpoint: &Endpoint) -> Result<reqwest::Client, Failure> {
         let client = self.clients.get().await;
-        client
-            .map_err(|text| Failure::indeterminate(format!("{}: {text}", endpoint.label())).ours())
+        client.map_err(|text| {
+            Failure::indeterminate(format!("{}: {text}", endpoint.label())).blameless()
+        })
     }
 
     /// The right to have one request under way.

@@ -124,3 +124,32 @@ fn error_bytes(registry: &FakeRegistry) -> u64 {
     let errors = registry.requests().into_iter().filter(|seen| seen.status >= 400);
     errors.map(|seen| seen.bytes_sent).sum()
 }
+
+#[tokio::test]
+async fn metrics_tell_outcomes_bytes_and_open_circuits() {
+    let (first, second, image) = pair().await;
+    first.stop().await;
+    let metrics = telemetry::Metrics::new(Default::default(), "test", None);
+    let pair = settings(&[&first, &second]);
+    let upstream = upstream::Upstream::new(pair, metrics.upstream("test")).unwrap();
+    for _ in 0..5 {
+        upstream.manifest(&name("a/b"), &reference("1"), WAITING).await.unwrap();
+    }
+    blob(&upstream, "a/b", &image.layers[0].digest).await.unwrap();
+    let received = 300_000 + 5 * image.manifest.len();
+    let text = metrics.render();
+    for line in [
+        "lockgate_upstream_open_circuits{upstream=\"test\"} 1".to_owned(),
+        format!("lockgate_upstream_received_bytes_total{{upstream=\"test\"}} {received}"),
+    ] {
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    let counted = |outcome: &str| {
+        let mut lines = text.lines().filter(|line| line.contains("upstream_requests_total"));
+        let line = lines.find(|line| line.contains(outcome) && line.contains("waiting")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!((counted("\"found\""), counted("\"indeterminate\"")), (6, 5));
+    drop(upstream);
+    assert!(metrics.render().contains("lockgate_upstream_open_circuits{upstream=\"test\"} 0"));
+}

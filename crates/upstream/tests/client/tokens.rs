@@ -192,3 +192,13 @@ async fn too_many_requests_at_the_token_service_is_a_rate_limit() {
     let failure = upstream.manifest(&wanted, &reference("3"), WAITING).await.unwrap_err();
     assert!(failure.is_rate_limit() && failure.retry_after().is_some(), "{failure:?}");
 }
+
+#[tokio::test]
+async fn a_dance_needs_no_second_connection() {
+    let registry = registry(&Auth::bearer()).await;
+    let upstream = upstream(&[&registry]);
+    for _ in 0..3 {
+        upstream.manifest(&name("library/alpine"), &reference("3"), WAITING).await.unwrap();
+    }
+    assert_eq!(registry.connections_accepted(), 1);
+}
