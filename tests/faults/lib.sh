@@ -116,7 +116,9 @@ usual_resources() {
 
 # start_plane: on the data and resources of this suite, settings from $DIR/lockgate.yaml if it is there. Sets PLANE
 # (host:port), PLANE_URL and PLANE_PID. Once it has ended, its exit status is in $DIR/plane.exit: a shell around it waits,
-# because whoever asks may not be its parent. The log of all its lives is $WORK/log/SUITE-plane.log.
+# because whoever asks may not be its parent. The log of all its lives is $WORK/log/SUITE-plane.log. It is started by the
+# command in PLANE_PREFIX, if there is one.
+PLANE_PREFIX=()
 start_plane() {
   local flags=(--data-dir "$DIR/data" --resources "$DIR/resources")
   PLANE="${PLANE:-127.0.0.1:$(free_port)}"
@@ -126,7 +128,7 @@ start_plane() {
   rm -f "$DIR/plane.pid" "$DIR/plane.exit"
   PLANE_LOG="$WORK/log/$SUITE-plane.log"
   daemon "$SUITE-plane" bash -c '"${@:2}" & echo "$!" >"$1/plane.pid"; wait "$!"; echo "$?" >"$1/plane.exit"' plane "$DIR" \
-    "$LOCKGATE_BIN" serve "${flags[@]}"
+    env -u LOCKGATE_BIN "${PLANE_PREFIX[@]}" "$LOCKGATE_BIN" serve "${flags[@]}"
   wait_for "plane on $PLANE" 30 plane_answers || { tail -n 20 "$PLANE_LOG" >&2; return 1; }
   PLANE_PID=$(cat "$DIR/plane.pid")
   printf '%s %s\n' "$PLANE_PID" "$(started_at "$PLANE_PID")" >>"$WORK/pids"
@@ -186,7 +188,7 @@ gives() {
   if [[ $CODE -eq 0 && $STATUS == 200 && sha256:$(sha256_of "$file" 2>/dev/null) == "$digest" ]]; then
     ok "$text"
   else
-    fail "$text" "$(outcome) :: $(stat -c %s "$file" 2>/dev/null || echo no) bytes that hash to $(sha256_of "$file" 2>&1), not to $digest${SAID:+ :: $SAID}$([[ $STATUS == 200 ]] || head -c 300 "$file" 2>/dev/null)"
+    fail "$text" "$(outcome) :: $(stat -c %s "$file" 2>/dev/null || echo no) bytes that hash to $(sha256_of "$file" 2>/dev/null), not to $digest${SAID:+ :: $SAID}$([[ $STATUS == 200 ]] || head -c 300 "$file" 2>/dev/null)"
   fi
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Breaks what can break around the plane, and checks that clients get right bytes or an honest error. Asks for nothing
-# outside this machine. Needs root only for `disk` and `catalog` (small file systems, immutable files). See README.md.
+# outside this machine. Needs root (small file systems, immutable files, a hosts file of its own). See README.md.
 #
 #   run.sh [SUITE...]      default: all; a suite is a file in suites/
 #   LOCKGATE_BIN=FILE      the binary to test; without it the release build of this workspace is made and used

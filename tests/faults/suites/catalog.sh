@@ -4,7 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 require curl jq sha256sum python3 chattr
 
-start_upstream up --image 100K,1M --blob 1M --blob 1M --blob 1M --blob 1M --blob 1M --blob 1M
+start_upstream up --image 100K,1M --image 1M --image 1M --image 1M --image 1M --image 1M
 usual_resources
 start_plane
 
@@ -15,7 +15,8 @@ hot() {
   gives "$1: hot manifest by digest" "$DIR/got" "$(image 1 digest)" "$(plane_manifest 1 "$(image 1 digest)")"
   for n in 1 2; do gives "$1: hot layer $n" "$DIR/got" "$(layer 1 digest "$n")" "$(plane_layer 1 "$n")"; done
   local bad
-  bad=$(curl -sS -m 60 -H "$ACCEPT" -o /dev/null -w '%{http_code}\n' "$(plane_manifest 1 latest)?[1-300]" "$(plane_layer 1)?[1-50]" 2>&1 | grep -vx 200 | sort | uniq -c || true)
+  bad=$(curl -sS -m 60 -H "$ACCEPT" -o /dev/null -w '%{http_code}\n' "$(plane_manifest 1 latest)?[1-300]" \
+    -o /dev/null "$(plane_layer 1)?[1-50]" 2>&1 | grep -vx 200 | sort | uniq -c || true)
   nothing "$1: 350 hot requests on one connection" "$bad"
 }
 # cold WHEN N: it may fail while there is no catalog, but honestly and in time.
@@ -40,14 +41,20 @@ soon 'before: the catalog is written' 10 drained
 python3 - "$DIR/data/catalog.sqlite" "$DIR/locked" <<'PY' &
 import pathlib, sqlite3, sys, time
 held = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
-held.execute("BEGIN EXCLUSIVE")
-pathlib.Path(sys.argv[2]).touch()
+try:
+    held.execute("BEGIN EXCLUSIVE")
+except sqlite3.OperationalError as refusal:
+    # The plane keeps others out of its catalog altogether: nobody can lock it against it.
+    pathlib.Path(sys.argv[2]).write_text(f"refused: {refusal}")
+    sys.exit()
+pathlib.Path(sys.argv[2]).write_text("locked")
 while pathlib.Path(sys.argv[2]).exists():
     time.sleep(0.1)
 held.execute("ROLLBACK")
 PY
 LOCKER=$!
-wait_for 'lock' 20 test -e "$DIR/locked"
+wait_for 'lock' 40 test -s "$DIR/locked"
+note "another process that asks for an exclusive lock: $(cat "$DIR/locked")"
 hot 'locked'
 cold 'locked' 2
 plane_alive 'locked: the plane is ready'

@@ -3,7 +3,8 @@
 # wrong bytes, never 404. Once the fault is over, the same thing is served right.
 # shellcheck shell=bash disable=SC2154
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-require curl jq sha256sum
+require curl jq sha256sum unshare
+[[ $(id -u) -eq 0 ]] || { fail 'needs root: one plane gets a hosts file of its own'; exit 1; }
 
 readonly SIZE=3M
 flags=()
@@ -158,19 +159,25 @@ manifest 'a token service that does not answer' refused '{"fault": "blackhole", 
 manifest 'a token service that fails' refused '{"fault": "status", "value": 500, "on": "token"}'
 mended 'a token service that fails'
 
-# The other half of the guard: an upstream that did not ask for private addresses is not reached on one.
+# The other half of the guard: an upstream that did not ask for private addresses is not reached on one, whatever its name
+# leads to. The name is known to this plane alone, by a hosts file in a mount namespace of its own.
 control '{"mode": "ok"}'
 forget
-upstream_resource | sed 's/privateAddresses: true/privateAddresses: false/' >"$DIR/guard.yaml"
-repository_resource >>"$DIR/guard.yaml"
 end_plane
-mv "$DIR/guard.yaml" "$DIR/resources/all.yaml"
+guarded() { upstream_resource up "$1" | sed 's/privateAddresses: true/privateAddresses: false/'; repository_resource; }
+guarded "$UPSTREAM" >"$DIR/resources/all.yaml"
+code=0
+said=$("$LOCKGATE_BIN" config check --resources "$DIR/resources" 2>&1) || code=$?
+contains 'a private address where none may be: config check says how to allow it' "1 $DIR/resources/all.yaml:5:22: spec.endpoints[0].url" "$code $said"
+guarded "rebound.example.test:${UPSTREAM##*:}" >"$DIR/resources/all.yaml"
+printf '127.0.0.1 localhost rebound.example.test\n' >"$DIR/hosts"
+PLANE_PREFIX=(unshare --mount --propagation private sh -c 'mount --bind "$0" /etc/hosts && exec "$@"' "$DIR/hosts")
 start_plane
 next=$((next + 1))
 WANTED=$(layer "$next" digest)
 ask "$DIR/got" "$(plane_layer "$next")"
-met 'an upstream on a private address that may have none' refused
-same 'an upstream on a private address that may have none: requests it saw' 0 "$(stats .requests)"
+met 'a name that leads to a private address where none may be' refused
+same 'a name that leads to a private address where none may be: requests it saw' 0 "$(stats .requests)"
 
 at_most 'most memory ever resident in the last life, MiB' 200 "$(($(high_water_kib) / 1024))"
 plane_alive
