@@ -13,6 +13,7 @@ mod admin;
 mod answer;
 mod ask;
 mod clock;
+mod decisions;
 mod fill;
 mod freshness;
 mod jobs;
@@ -39,6 +40,7 @@ pub use admin::{
 pub use answer::{BlobAnswer, CacheState, ManifestContent, Served, What};
 pub use ask::{Ask, Method, Peer};
 pub use clock::Clock;
+pub use decisions::DecisionView;
 pub use fill::FillSettings;
 pub use jobs::{JobState, JobView, PrefetchRequest, Reported};
 pub use keep::KeepSettings;

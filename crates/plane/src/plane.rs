@@ -4,6 +4,7 @@ use crate::admin::{AdminError, Status};
 use crate::answer::Served;
 use crate::ask::{Ask, Peer};
 use crate::clock::Clock;
+use crate::decisions::Denials;
 use crate::fill::{FillSettings, Fills};
 use crate::jobs::Jobs;
 use crate::keep::{Keep, KeepSettings};
@@ -51,6 +52,7 @@ pub(crate) struct Core {
     pub(crate) resolver: Resolver,
     pub(crate) lists: Lists,
     pub(crate) fills: Fills,
+    pub(crate) denials: Denials,
     view: ArcSwap<View>,
     generation: AtomicU64,
 }
@@ -102,6 +104,7 @@ impl Plane {
             resolver: Resolver::new(shelf.clone(), manifests),
             lists: Lists::new(shelf.clone()),
             fills: Fills::new(shelf.clone(), fills),
+            denials: Denials::default(),
             generation: AtomicU64::new(view.generation),
             view: ArcSwap::from_pointee(view),
             shelf,

@@ -33,6 +33,11 @@ async fn by_default_loopback_pulls_and_nobody_else_does() {
     assert!(refusal.to_string().starts_with("denied by built-in/access: "), "{refusal}");
     assert_eq!(registry.requests().len(), 0, "a refusal costs no I/O");
     assert!(rig.manifest(&path).await.is_ok());
+    let Refusal::Denied(denial) = refusal else { panic!("no denial") };
+    let known = rig.plane.decision(&denial.id().to_string()).unwrap();
+    assert_eq!((known.policy.as_str(), known.message), ("built-in", denial.message()));
+    assert_eq!(known.request, "Get reg/a/b 1");
+    assert!(rig.plane.decision("0").is_none());
     // On a hit too.
     assert!(rig.ask_as(REMOTE, Method::Get, &path).await.is_err());
     for method in [Method::Push, Method::Delete] {

@@ -49,7 +49,16 @@ pub(crate) async fn handle(
     let served = stages(core, &view, ask, trail).await;
     match &served {
         Ok(served) => trail.set_cache(served.cache, outcome(served)),
-        Err(refusal) => trail.set_refusal(refusal),
+        Err(refusal) => {
+            if let Refusal::Denied(denial) = refusal {
+                let asked = trail.target().unwrap_or_else(|| ask.path.chars().take(512).collect());
+                let request = format!("{:?} {asked}", ask.method);
+                let principal = identify(&ask.peer).to_string();
+                let now = core.shelf.clock.now();
+                core.denials.note(denial, principal, request, view.revision, now);
+            }
+            trail.set_refusal(refusal);
+        }
     }
     served
 }

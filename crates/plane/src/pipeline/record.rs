@@ -134,6 +134,15 @@ impl Trail {
         self.outcome = Some(outcome);
     }
 
+    /// The name and reference, once they are known.
+    pub(crate) fn target(&self) -> Option<String> {
+        let name = self.name.as_ref()?;
+        Some(match &self.reference {
+            Some(reference) => format!("{name} {reference}"),
+            None => name.to_string(),
+        })
+    }
+
     /// The log names the upstream only where it was asked.
     pub(crate) fn upstream_was_not_asked(&mut self) {
         self.upstream = None;
