@@ -5,7 +5,7 @@ use crate::challenge::Challenge;
 use crate::credentials::{Login, Resolved};
 use crate::dance::Dance;
 use crate::endpoint::Endpoint;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::origin;
 use crate::redirect::judge_realm;
 use crate::token::{Token, TokenKey};
@@ -101,7 +101,7 @@ pub(crate) fn choose<'a>(challenges: &'a [Challenge], bearing: &Bearing) -> Opti
 }
 
 /// Meets a challenge. `None` when we have nothing to meet it with.
-pub(crate) async fn answer(
+async fn answer_once(
     shared: &Shared,
     endpoint: &Endpoint,
     bearing: &Bearing,
@@ -131,6 +131,36 @@ pub(crate) async fn answer(
             token(shared, endpoint, key, realm, login.cloned(), rejected).await.map(Some)
         }
     }
+}
+
+/// Meets a challenge; a login that may have ended, and that the token service does not take, is got
+/// again once.
+pub(crate) async fn answer(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    bearing: &Bearing,
+    challenge: &Challenge,
+    rejected: Option<&Token>,
+) -> Result<Option<Authorization>, Failure> {
+    let failure = match answer_once(shared, endpoint, bearing, challenge, rejected).await {
+        Err(failure) if failure.kind() == FailureKind::Denied => failure,
+        other => return other,
+    };
+    // A refusal that is only remembered names its end; it was acted upon when it was new.
+    let is_new = failure.retry_after().is_none();
+    let (Some(index), Some(resolved), true) = (bearing.credential, &bearing.resolved, is_new)
+    else {
+        return Err(failure);
+    };
+    if !resolved.is_short_lived {
+        return Err(failure);
+    }
+    shared.credentials.forget(index, &endpoint.authority).await;
+    let fresh = Bearing::of(shared, endpoint, bearing.credential, bearing.scope.clone()).await?;
+    if fresh.resolved.as_ref().is_none_or(|fresh| fresh.version == resolved.version) {
+        return Err(failure);
+    }
+    answer_once(shared, endpoint, &fresh, challenge, rejected).await
 }
 
 /// An anonymous token for a server that a redirect led to: its own scope, none of our credentials.

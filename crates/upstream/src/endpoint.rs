@@ -2,16 +2,12 @@
 
 use crate::budget::RateBudget;
 use crate::challenge::Challenge;
-use crate::clock;
 use crate::health::{Health, OpenCircuits};
 use crate::origin;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use url::Url;
-
-/// A registry that asks nobody for a login is not asked about it with every absence.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One address of an upstream.
 #[derive(Debug)]
@@ -26,8 +22,9 @@ pub(crate) struct Endpoint {
     pub(crate) budget: RateBudget,
     /// How it asked for credentials last: spares the request that would only be challenged again.
     challenge: Mutex<Option<Challenge>>,
-    /// When it was last asked how to log in although it had not asked for a login.
-    pinged: Mutex<Option<Instant>>,
+    /// When it was last asked how to log in although it had not asked for a login. The lock is held
+    /// while it is asked, so that nobody takes an answer for strangers as their own meanwhile.
+    pub(crate) pinged: tokio::sync::Mutex<Option<Instant>>,
     upstream: String,
 }
 
@@ -45,7 +42,7 @@ impl Endpoint {
             health: Health::new(origin::shown(url), open_circuits.clone()),
             budget: RateBudget::default(),
             challenge: Mutex::default(),
-            pinged: Mutex::default(),
+            pinged: Default::default(),
             upstream: upstream.to_owned(),
         })
     }
@@ -66,17 +63,6 @@ impl Endpoint {
 
     pub(crate) fn challenge(&self) -> Option<Challenge> {
         self.challenge.lock().clone()
-    }
-
-    /// Whether it may be asked how to log in without having asked for a login: now and then.
-    pub(crate) fn may_ping(&self) -> bool {
-        let now = clock::now();
-        let mut pinged = self.pinged.lock();
-        let may = pinged.is_none_or(|at| now.saturating_duration_since(at) >= PING_INTERVAL);
-        if may {
-            *pinged = Some(now);
-        }
-        may
     }
 
     pub(crate) fn remember(&self, challenge: &Challenge) {

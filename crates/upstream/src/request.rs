@@ -4,6 +4,7 @@
 use crate::auth::{self, Authorization, Bearing, Source};
 use crate::challenge::{self, Challenge};
 use crate::client::last;
+use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, redacted};
 use crate::guard;
@@ -21,6 +22,9 @@ use url::Url;
 
 /// One exchange, with tokens and redirects, ends after this many times `firstByte`.
 const EXCHANGE_FACTOR: u32 = 3;
+
+/// A registry that asks nobody for a login is not asked about it with every absence.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A longer unwanted body costs more than a new connection.
 const DRAIN_BYTES_MAX: usize = 64 << 10;
@@ -168,11 +172,10 @@ async fn reauthorize(
         },
         // Some registries hide from strangers what they would show to us, without a challenge.
         None if bearing.resolved.is_some() && status != StatusCode::BAD_REQUEST => {
-            if !endpoint.may_ping() {
-                return Ok(None);
+            match how_to_log_in(shared, endpoint, bearing).await? {
+                Some(asked) => auth::answer(shared, endpoint, bearing, &asked, None).await,
+                None => Ok(None),
             }
-            let Some(asked) = ping(shared, endpoint, bearing).await? else { return Ok(None) };
-            auth::answer(shared, endpoint, bearing, &asked, None).await
         }
         None => Ok(None),
         Some(_) if status == StatusCode::NOT_FOUND => Ok(None),
@@ -223,6 +226,26 @@ async fn renewed(
             }
         }
     }
+}
+
+/// How to log in to a registry that did not ask for it: what it once said, or says now. One request
+/// at a time asks, and the others wait for what it hears.
+async fn how_to_log_in(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    bearing: &Bearing,
+) -> Result<Option<Challenge>, Failure> {
+    let mut pinged = endpoint.pinged.lock().await;
+    if let Some(known) = endpoint.challenge() {
+        return Ok(Some(known));
+    }
+    let now = clock::now();
+    if pinged.is_some_and(|at| now.saturating_duration_since(at) < PING_INTERVAL) {
+        return Ok(None);
+    }
+    let asked = ping(shared, endpoint, bearing).await?;
+    *pinged = Some(now);
+    Ok(asked)
 }
 
 /// Asks `/v2/` itself how to log in, as docker does first of all.

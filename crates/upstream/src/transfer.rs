@@ -180,9 +180,15 @@ impl Transfer {
                     }
                 }
                 Piece::End => self.ended(),
+                // Nothing is missing but the end of the message.
+                Piece::Broken(_) if self.is_whole() => self.source = Source::Done,
                 Piece::Broken(what) => self.broke(&what),
             }
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.validators.total_bytes == Some(self.offset)
     }
 
     /// Counts arrived bytes, and leaves out those that are already held.
@@ -254,7 +260,9 @@ impl Transfer {
     /// Begins another attempt, unless there were enough.
     fn go_on(&mut self, failure: Failure, first: usize) {
         self.breaks += 1;
-        let is_enough = self.fruitless >= FRUITLESS_MAX || self.breaks >= BREAKS_MAX;
+        // More than all came: going on from the end would bring nothing better.
+        let is_enough =
+            self.is_whole() || self.fruitless >= FRUITLESS_MAX || self.breaks >= BREAKS_MAX;
         // What brought something does not multiply the load by going on; the rest has to fit in
         // the budget.
         let may_retry = self.fruitless == 0 || self.shared.retries.withdraw();

@@ -25,6 +25,9 @@ const KEPT_FOR: Duration = Duration::from_secs(5 * 60);
 /// A helper that failed is not run again sooner.
 const FAILURE_KEPT_FOR: Duration = Duration::from_secs(2);
 
+/// A registry that refuses one password after another is not given a new one sooner.
+const FORGET_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Hosts remembered per helper: the endpoints of one upstream.
 const HOSTS_MAX: usize = 64;
 
@@ -37,6 +40,8 @@ pub(super) struct Helper {
     args: Vec<String>,
     /// The lock is held while the program runs, so that it runs once for all who wait.
     kept: Mutex<HashMap<String, Kept>>,
+    /// When an answer was last given up because a registry refused it.
+    forgotten: Mutex<HashMap<String, Instant>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +60,12 @@ struct Wire {
 
 impl Helper {
     pub(super) fn new(command: &str, args: &[String]) -> Self {
-        Self { command: command.to_owned(), args: args.to_vec(), kept: Mutex::default() }
+        Self {
+            command: command.to_owned(),
+            args: args.to_vec(),
+            kept: Mutex::default(),
+            forgotten: Mutex::default(),
+        }
     }
 
     /// The login for `host`; `None` if the helper knows of none.
@@ -78,8 +88,17 @@ impl Helper {
         answer
     }
 
-    /// Runs the program again next time.
+    /// Runs the program again next time; not for each refusal, as some are not about the password.
     pub(super) async fn forget(&self, host: &str) {
+        let mut forgotten = self.forgotten.lock().await;
+        if forgotten.get(host).is_some_and(|at| at.elapsed() < FORGET_INTERVAL) {
+            return;
+        }
+        if forgotten.len() >= HOSTS_MAX {
+            forgotten.clear();
+        }
+        forgotten.insert(host.to_owned(), Instant::now());
+        drop(forgotten);
         self.kept.lock().await.retain(|known, kept| known != host || kept.answer.is_err());
     }
 
@@ -178,6 +197,9 @@ mod tests {
         helper.forget("h").await;
         helper.get("h").await.unwrap();
         assert_eq!(count(), 2);
+        helper.forget("h").await;
+        helper.get("h").await.unwrap();
+        assert_eq!(count(), 2, "not again and again");
     }
 
     #[tokio::test]

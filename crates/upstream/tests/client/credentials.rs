@@ -113,3 +113,51 @@ async fn a_registry_that_hides_things_from_strangers_is_asked_how_to_log_in() {
     let upstream = with(&registry, "", kind_of);
     upstream.manifest(&name("corp/app"), &reference("1"), WAITING).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_helpers_password_that_the_token_service_refuses_is_asked_for_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "old").unwrap();
+    let path = secret.to_str().unwrap();
+    let script = format!(
+        r#"echo "{{\"Username\":\"u\",\"Secret\":\"$(cat {path})\"}}"; echo x >> {path}.runs"#
+    );
+    let registry = registry(Auth::bearer().user("u", "old").no_anonymous()).await;
+    let args = vec!["-c".to_owned(), script];
+    let upstream = with(&registry, "", CredentialKind::Exec { command: "sh".into(), args });
+    upstream.manifest(&name("corp/app"), &reference("1"), WAITING).await.unwrap();
+    std::fs::write(&secret, "new").unwrap();
+    registry.set_auth(Auth::bearer().user("u", "new").no_anonymous());
+    upstream.manifest(&name("corp/app"), &reference("1"), WAITING).await.unwrap();
+    // A refusal that lasts does not run the program each time.
+    registry.set_auth(Auth::bearer().no_anonymous());
+    for _ in 0..6 {
+        let refused = upstream.manifest(&name("corp/app"), &reference("1"), WAITING).await;
+        assert_eq!(kind(refused), FailureKind::Denied);
+    }
+    let runs = std::fs::read_to_string(directory.path().join("secret.runs")).unwrap();
+    assert_eq!(runs.lines().count(), 2);
+}
+
+#[tokio::test]
+async fn strangers_answers_are_nobodys_when_all_come_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(Auth::bearer().user("me", "hunter2")).await;
+    let hidden = testkit::Match::manifests().when(|seen| seen.header("authorization").is_none());
+    registry.behave(hidden, testkit::Fault::status(404));
+    let kind_of = password(directory.path(), "me", "hunter2").kind;
+    let upstream = with(&registry, "", kind_of);
+    let pulls: Vec<_> = (0..8)
+        .map(|_| {
+            let upstream = upstream.clone();
+            tokio::spawn(async move {
+                upstream.manifest(&name("corp/app"), &reference("1"), WAITING).await
+            })
+        })
+        .collect();
+    for pull in pulls {
+        pull.await.unwrap().unwrap();
+    }
+    assert_eq!(registry.count(|seen| seen.path == "/v2/"), 1);
+}
