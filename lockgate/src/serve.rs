@@ -15,7 +15,7 @@ pub(crate) use expiry::is_soon;
 use crate::cli::version;
 use crate::exit::{Exit, Failure};
 use crate::flags::{ResourcesFlags, SettingsFlags, flag};
-use crate::settings::Loaded;
+use crate::settings::{Loaded, Settings};
 use catalog::{Catalog, Opened};
 use edge::server;
 use files::ResourceFiles;
@@ -61,12 +61,10 @@ impl Args {
         let settings = &loaded.settings;
         raise_open_files();
         let lock = DataDir::lock(&settings.data_dir())?;
-        let no_log = |error: &(dyn std::error::Error + 'static)| {
-            Failure::cannot_tell("the log cannot be written").because(error)
-        };
-        let lines = Lines::to_stderr().map_err(|error| no_log(&error))?;
+        let lines = Lines::to_stderr()
+            .map_err(|error| Failure::cannot_tell("the log cannot be written").because(&error))?;
         telemetry::init_logs(convert::format(settings), &settings.log.level, lines.clone())
-            .map_err(|error| no_log(&error))?;
+            .map_err(|error| Failure::no("log.level cannot be used").because(&error))?;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(workers) = settings.workers {
             runtime.worker_threads(usize::try_from(workers).unwrap_or(1));
@@ -117,7 +115,7 @@ async fn serve(loaded: &Loaded, lines: Lines) -> Result<Exit, Failure> {
         .map_err(|error| cannot_start(&error))?;
 
     announce::announce(settings, &listening, &plane.view());
-    let watch = watch::Watch { files, plane: plane.clone(), certificates, seen };
+    let watch = watch::Watch { files, plane: plane.clone(), certificates, seen: Some(seen) };
     let watcher = tokio::spawn(watch.run(signals.hangups()?));
     let expiry = tokio::spawn(expiry::show(plane.clone(), metrics.clone()));
     let stopping = signals.stopping();
@@ -126,6 +124,11 @@ async fn serve(loaded: &Loaded, lines: Lines) -> Result<Exit, Failure> {
     watcher.abort();
     expiry.abort();
     Ok(stop(&plane, drained).await)
+}
+
+/// Finds in settings what only the parts they are for can tell. `lockgate config check` asks.
+pub(crate) fn check(settings: &Settings) -> Result<(), Failure> {
+    convert::listeners(settings).map(drop)
 }
 
 /// Ends what is not a connection.

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{REPOSITORY, Setup, eventually, repository, text, through};
-use testkit::ImageSpec;
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Stdio;
+use testkit::{Fault, Gate, ImageSpec, Match};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn config_check_tells_every_mistake_at_once() {
@@ -195,6 +197,27 @@ async fn prefetch_fetches_and_tells_what_it_could_not() {
     let begun = setup.ask(&["prefetch", &there, "--no-wait"]).await.expect(0);
     assert_eq!(begun.stdout.lines().count(), 1);
     setup.ask(&["prefetch"]).await.expect(64);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_prefetch_is_stopped_on_the_plane() {
+    let setup = Setup::new().await;
+    let image = setup.registry.image("a", "1", ImageSpec::layers([3_000_000]));
+    let served = setup.serve().await;
+    setup.registry.behave(Match::blobs(), Fault::HoldAt(1_000_000, Gate::new()));
+    let data = setup.data();
+    let reference = format!("{REPOSITORY}/a:1");
+    let mut command = setup.command(&["prefetch", &reference, "--data-dir", text(&data)]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let digest = &image.layers[0].digest;
+    setup.registry.eventually("it is under way", |seen| seen.bytes_sent_for(digest) > 0).await;
+    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains(&format!("stopped {reference}")), "{told}");
     served.stop().await;
 }
 

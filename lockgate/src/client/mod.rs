@@ -222,6 +222,7 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
         .http1_only()
 }
 

@@ -2,10 +2,10 @@
 
 use crate::exit::{Exit, Failure};
 use crate::flags::{ResourcesFlags, SettingsFlags};
-use crate::{output, settings};
+use crate::{output, serve, settings};
 use clap::Subcommand;
 use plane::View;
-use resources::{Kind, Problems, nearest};
+use resources::{Kind, Place, Problem, Problems, nearest};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -69,6 +69,9 @@ fn check(flags: &SettingsFlags, resources: &ResourcesFlags) -> Result<Exit, Fail
     };
     for name in loaded.iter().flat_map(|loaded| &loaded.foreign_variables) {
         output::warn(&format!("the environment variable {name} is no option"));
+    }
+    if let Some(Err(failure)) = loaded.as_ref().map(|loaded| serve::check(&loaded.settings)) {
+        problems.push(Problem::new(Place::of("settings"), "", failure.one_line()));
     }
     let in_settings = loaded.as_ref().and_then(|loaded| loaded.settings.resources_dir.clone());
     // Mistakes in settings must not hide those in resources.

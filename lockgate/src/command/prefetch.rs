@@ -11,6 +11,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The largest list of references.
 const LIST_BYTES_MAX: u64 = 4 << 20;
@@ -56,13 +57,16 @@ impl Args {
 
     async fn fetch(self) -> Result<Exit, Failure> {
         let api = Api::find(&self.plane)?;
+        // Before the job begins: from then on there is something to stop.
+        let interrupt = signal(SignalKind::interrupt())
+            .map_err(|error| Failure::cannot_tell("cannot listen to signals").because(&error))?;
         let body = json!({ "references": self.references, "platforms": self.platform });
         let job: JobView = api.post("prefetch", Some(&body)).await?;
         if self.no_wait {
             out(&format!("{}\n", clean(&job.id)));
             return Ok(Exit::Yes);
         }
-        let job = watch(&api, job).await?;
+        let job = watch(&api, job, interrupt).await?;
         Ok(ended(&job))
     }
 }
@@ -91,7 +95,7 @@ fn parse_list(text: &str) -> impl Iterator<Item = String> {
 }
 
 /// Follows the job to its end. Ctrl-C asks the plane to stop it, a second one leaves at once.
-async fn watch(api: &Api, mut job: JobView) -> Result<JobView, Failure> {
+async fn watch(api: &Api, mut job: JobView, mut interrupt: Signal) -> Result<JobView, Failure> {
     let path = format!("jobs/{}", job.id);
     let mut events = api.events(&format!("{path}/events")).await?;
     let mut display = Display::new();
@@ -103,7 +107,7 @@ async fn watch(api: &Api, mut job: JobView) -> Result<JobView, Failure> {
                 Some(next) => job = next,
                 None => break,
             },
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupt.recv() => {
                 interrupts += 1;
                 if interrupts > 1 {
                     return Err(Failure::cannot_tell(format!("left; the job is {}", job.id)));

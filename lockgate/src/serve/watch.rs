@@ -25,8 +25,9 @@ pub(super) struct Watch {
     pub(super) files: ResourceFiles,
     pub(super) plane: Arc<Plane>,
     pub(super) certificates: Certificates,
-    /// The fingerprint of the files that the plane has read.
-    pub(super) seen: u64,
+    /// The fingerprint of the files that the plane has read; `None` when they could not be read,
+    /// which may pass without any of them changing.
+    pub(super) seen: Option<u64>,
 }
 
 impl Watch {
@@ -58,18 +59,22 @@ impl Watch {
     }
 
     async fn look(&mut self) {
-        let files = self.files.clone();
-        let now = tokio::task::spawn_blocking(move || files.fingerprint()).await;
-        if now.is_ok_and(|now| now != self.seen) {
+        if self.seen.is_none() || self.fingerprint().await != self.seen {
             self.apply().await;
         }
+    }
+
+    async fn fingerprint(&self) -> Option<u64> {
+        let files = self.files.clone();
+        tokio::task::spawn_blocking(move || files.fingerprint()).await.ok()
     }
 
     /// Reads and puts in force. What is wrong, the plane logs, counts and shows.
     async fn apply(&mut self) {
         // Before reading: a change while we read is seen the next time.
-        self.seen = self.files.fingerprint();
+        let seen = self.fingerprint().await;
         let read = self.files.read().await;
+        self.seen = seen.filter(|_| read.is_ok());
         let _ = self.plane.apply(read, &self.files.source()).await;
     }
 }

@@ -36,17 +36,17 @@ fn notes(wanted: &Wanted, has_hub: bool) -> Vec<String> {
         ),
     ];
     if has_hub {
-        let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
         notes.push(
             "docker asks Docker Hub itself whenever its mirror refuses or fails: close the way to \
              registry-1.docker.io in the firewall if refusals are to hold"
                 .to_owned(),
         );
-        notes.push(format!(
+        notes.push(
             "a mirror is asked without the registry's name: give the plane a host name for \
-             docker.io alone ({host}?) and add it to spec.hosts of the Repository docker.io, else \
-             the plane answers 404 and docker goes to Docker Hub"
-        ));
+             docker.io alone (as docker.io.plane.example.com) and add it to spec.hosts of the \
+             Repository docker.io, else the plane answers 404 and docker goes to Docker Hub"
+                .to_owned(),
+        );
     }
     if wanted.registries.iter().any(|registry| registry.0 != "docker.io") {
         notes.push(

@@ -12,11 +12,13 @@ use crate::command::config::check_resources;
 use crate::exit::{Exit, Failure};
 use crate::flags::{ResourcesFlags, SettingsFlags};
 use crate::output;
+use crate::serve::{DataDir, Holder};
 use crate::settings::{self, Loaded, Settings};
 use finding::Report;
 use jiff::Timestamp;
 use plane::{Status, View};
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use url::Url;
 
@@ -154,7 +156,14 @@ impl Args {
             (None, Some(settings)) => {
                 let data_dir = settings.data_dir();
                 if !crate::client::has_socket(&data_dir) {
-                    report.right("plane", "none runs on this data directory".to_owned());
+                    match DataDir::holder(&data_dir) {
+                        Holder::Free => report.right("plane", "none runs on this data directory".to_owned()),
+                        Holder::Process(_) => report.unknown(
+                            "plane",
+                            "the data directory is in use, and nobody answers on its socket".to_owned(),
+                            "does the plane just start, or did somebody remove lockgate.sock? Start it again",
+                        ),
+                    }
                     return None;
                 }
                 Api::local(&data_dir)
@@ -192,7 +201,8 @@ impl Args {
                 urls.extend(format!("http://{address}").parse::<Url>().ok());
             }
         }
-        urls.dedup();
+        let mut seen = HashSet::new();
+        urls.retain(|url| seen.insert(url.clone()));
         urls
     }
 }

@@ -40,7 +40,8 @@ pub(super) async fn look(url: &Url, ca_file: Option<&Path>, report: &mut Report)
         Err(failure) => report.wrong(
             "status line",
             format!("{url}: {}", failure.one_line()),
-            "clients cannot reach the plane there: check name, port, certificate and load balancer",
+            "clients cannot reach the plane there: check name, port, certificate (--ca-file for an \
+             authority of your own) and load balancer",
         ),
     }
 }
@@ -71,7 +72,7 @@ fn judge(url: &Url, refusal: &Refusal, report: &mut Report) {
 }
 
 async fn ask(url: &Url, ca_file: Option<&Path>) -> Result<Refusal, Failure> {
-    let http = client::build(client::trusting(client::client(), ca_file)?.no_proxy())?;
+    let http = client::build(client::trusting(client::client(), ca_file)?)?;
     let target = url.join(REFUSED).map_err(|error| Failure::usage("no URL").because(&error))?;
     let failed = |error: reqwest::Error| Failure::no("no answer").because(client::root(&error));
     let mut answer = http.get(target).send().await.map_err(failed)?;
