@@ -6,6 +6,7 @@ use crate::failure::{Failure, redacted};
 use crate::health::RETRY_AFTER_DEFAULT;
 use crate::request::{self, Answer, Ask};
 use crate::settings::{Profile, Settings};
+use crate::wire;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{Method, StatusCode};
@@ -38,12 +39,12 @@ pub(crate) async fn failure(
     let by = request::answered_by(&answer);
     let by = if answer.is_at_endpoint { String::new() } else { format!(", redirected to {by},") };
     let label = format!("{}{by} answers {} for {}", endpoint.label(), status.as_u16(), ask.label());
-    let wait = request::retry_after(answer.headers());
+    let wait = wire::retry_after(answer.headers());
     let Answer { response, is_at_endpoint, .. } = answer;
     let kind = BodyKind::of(&response);
     let body = match ask.method == Method::HEAD {
         true => Ok(Bytes::new()),
-        false => request::read_whole(response, ERROR_BYTES_MAX, settings.timeouts.first_byte).await,
+        false => wire::read_whole(response, ERROR_BYTES_MAX, settings.timeouts.first_byte).await,
     };
     let said = Said::read(kind, body, ask.method == Method::HEAD);
     let text = format!("{label}{}", said.told());

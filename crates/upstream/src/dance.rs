@@ -4,8 +4,8 @@
 use crate::clock;
 use crate::credentials::Login;
 use crate::failure::Failure;
-use crate::request;
 use crate::token::{Issued, LIFETIME_DEFAULT};
+use crate::wire;
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -49,7 +49,7 @@ impl Dance {
         let sent = tokio::time::timeout(self.first_byte, self.request().send()).await;
         let response = match sent {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(request::transport_failure(&self.label, &error)),
+            Ok(Err(error)) => return Err(wire::transport_failure(&self.label, &error)),
             Err(_) => {
                 let text = format!("{}: no answer in {:?}", self.label, self.first_byte);
                 return Err(Failure::indeterminate(text));
@@ -59,7 +59,7 @@ impl Dance {
         if !status.is_success() {
             return Err(self.refusal(status, &response));
         }
-        let body = request::read_whole(response, ANSWER_BYTES_MAX, self.first_byte).await;
+        let body = wire::read_whole(response, ANSWER_BYTES_MAX, self.first_byte).await;
         let body =
             body.map_err(|text| Failure::indeterminate(format!("{}: {text}", self.label)))?;
         // The parser's message could quote the token.
@@ -109,7 +109,7 @@ impl Dance {
                 None => format!("{label}: no token without a credential (HTTP {code})"),
             }),
             StatusCode::TOO_MANY_REQUESTS => {
-                let wait = request::retry_after(response.headers());
+                let wait = wire::retry_after(response.headers());
                 let wait = wait.unwrap_or(crate::health::RETRY_AFTER_DEFAULT);
                 Failure::limited(format!("{label}: too many requests (HTTP 429)"), wait)
             }

@@ -32,6 +32,7 @@ mod stamped;
 mod token;
 mod transfer;
 mod upstream;
+mod wire;
 
 pub use expiry::{Expiry, ExpiryKind};
 pub use failure::{Failure, FailureKind};

@@ -8,6 +8,7 @@ use crate::manifests;
 use crate::request::{self, Answer, Ask};
 use crate::settings::Class;
 use crate::upstream::Shared;
+use crate::wire;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::LINK;
@@ -92,7 +93,7 @@ impl<'a> Pages<'a> {
         classify::check_untouched(self.endpoint, &self.ask, &answer)?;
         let next = next_query(&answer);
         let stall = self.shared.settings.timeouts.stall;
-        let read = request::read_whole(answer.response, self.bytes_left, stall).await;
+        let read = wire::read_whole(answer.response, self.bytes_left, stall).await;
         let body = read.map_err(|text| self.failure(&text))?;
         self.bytes_left -= body.len();
         self.shared.metrics.received(body.len() as u64);

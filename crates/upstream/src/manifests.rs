@@ -8,6 +8,7 @@ use crate::origin;
 use crate::request::{self, Answer, Ask};
 use crate::settings::Class;
 use crate::upstream::Shared;
+use crate::wire;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -95,7 +96,7 @@ pub(crate) async fn manifest_at(
     let claimed = claimed_digest(&answer);
     let content_type = content_type(&answer);
     let stall = shared.settings.timeouts.stall;
-    let read = request::read_whole(answer.response, MANIFEST_BYTES_MAX, stall).await;
+    let read = wire::read_whole(answer.response, MANIFEST_BYTES_MAX, stall).await;
     let bytes = read.map_err(|text| {
         Failure::transient(format!("{}: {}: {text}", endpoint.label(), ask.label()))
     })?;

@@ -11,6 +11,7 @@ use crate::origin;
 use crate::request;
 use crate::settings::{Class, Profile};
 use crate::upstream::Shared;
+use crate::wire;
 use http::header::{AUTHORIZATION, DATE};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -135,7 +136,7 @@ async fn look(
         .map_err(|refused| Failure::indeterminate(format!("{label}: {refused}")))?;
     let client = shared.client(endpoint).await?;
     let patience = shared.settings.timeouts.first_byte;
-    let response = request::head_of(endpoint, client.get(url), patience).await?;
+    let response = wire::head_of(endpoint, client.get(url), patience).await?;
     let tls = response.extensions().get::<reqwest::tls::TlsInfo>();
     probe.certificate_not_after =
         tls.and_then(|tls| tls.peer_certificate()).and_then(expiry::not_after);
@@ -185,7 +186,7 @@ async fn log_in(
     let client = shared.client(endpoint).await?;
     let request = client.get(endpoint.at("", None)).header(AUTHORIZATION, authorization.header);
     let patience = shared.settings.timeouts.first_byte;
-    let response = request::head_of(endpoint, request, patience).await?;
+    let response = wire::head_of(endpoint, request, patience).await?;
     match response.status() {
         StatusCode::OK => Ok(()),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

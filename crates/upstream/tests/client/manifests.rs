@@ -210,7 +210,7 @@ async fn one_at_a_time_if_the_settings_say_so() {
     let (registry, image) = registry().await;
     let mut slow = settings(&[&registry]);
     slow.limits.connections = 1;
-    slow.timeouts.first_byte = std::time::Duration::from_millis(100);
+    slow.timeouts.first_byte = std::time::Duration::from_millis(500);
     let upstream = build(slow);
     let layer = digest(&image.layers[0].digest);
     let alpine = name("library/alpine");
