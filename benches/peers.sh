@@ -131,7 +131,7 @@ cpu_ticks() {
 cpu_begin() { [[ -z ${PEER_PID[$1]} ]] || CPU_BEGAN=$(cpu_ticks "$1"); }
 cpu_used() { [[ -z ${PEER_PID[$1]} ]] || calc "($(cpu_ticks "$1") - $CPU_BEGAN) / $(getconf CLK_TCK)"; }
 
-# memory_mib PEER VmRSS|VmHWM: the sum over its processes, in which pages they share count more than once.
+# memory_mib PEER VmRSS|VmHWM|RssAnon: the sum over its processes, in which pages they share count more than once.
 memory_mib() {
   local pid sum=0 kib
   for pid in $(processes "$1"); do

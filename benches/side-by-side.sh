@@ -231,7 +231,10 @@ for ((round = 1; round <= ROUNDS; round++)); do
   one_round "$round"
   rounds=$round
 done
-for peer in "${PEERS[@]}"; do record memory_high_water_mib "$peer" "$(memory_mib "$peer" VmHWM)"; done
+for peer in "${PEERS[@]}"; do
+  record memory_high_water_mib "$peer" "$(memory_mib "$peer" VmHWM)"
+  record memory_own_mib "$peer" "$(memory_mib "$peer" RssAnon)"
+done
 
 printf 'Side by side, %s, %s, %s processors, Linux %s; %s rounds, medians; %s s\n' \
   "$(date -u +%F)" "$(awk -F ': ' '/^model name/ { print $2; exit }' /proc/cpuinfo)" "$(nproc)" "$(uname -r)" "$rounds" "$SECONDS"

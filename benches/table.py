@@ -29,7 +29,8 @@ LABELS = {
     },
     "upstream_requests_per_1000_tag_pulls": "upstream requests per 1000 cached tag pulls",
     "memory_idle_mib": "memory: idle, MiB",
-    "memory_high_water_mib": "memory: high water, MiB",
+    "memory_high_water_mib": "memory: high water, mapped files included, MiB",
+    "memory_own_mib": "memory: its own pages at the end, MiB",
 }
 
 

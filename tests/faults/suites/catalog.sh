@@ -66,6 +66,8 @@ soon 'unlocked: a cold layer is served and kept' 30 kept 2
 
 if touch "$DIR/probe" && chattr +i "$DIR/probe" 2>/dev/null && ! { echo x >>"$DIR/probe"; } 2>/dev/null; then
   chattr -i "$DIR/probe"
+  # Written out first: the kernel asks again before it lets a mapped page that is clean be changed.
+  sync "$DIR"/data/catalog.sqlite*
   chattr +i "$DIR"/data/catalog.sqlite*
   hot 'read-only'
   cold 'read-only' 3

@@ -77,7 +77,7 @@ nobody_failed "$CLIENTS clients, one cold layer of $BIG" "$CLIENTS"
 once "$CLIENTS clients, one cold layer of $BIG" 1
 note "one download from the upstream: $one_ms ms, first byte after $first_ms ms"
 note "first byte of the herd, min/median/max: $(report '.first_byte_ms | "\(.min) / \(.p50) / \(.max)"') ms (aim: within 100 ms of the upstream's)"
-note "last client done after $(report .done_ms.max) ms: $(ratio "$(report .done_ms.max)" "$one_ms") x one download (aim: 1.1; the clients share the processors with the plane)"
+note "last client done after $(report .done_ms.max) ms: $(ratio "$(report .done_ms.max)" "$one_ms") x one download (aim: 1.1; the clients share the processors with the plane, which sent them $(python3 -c 'import sys; print("%.1f" % (float(sys.argv[1]) / 1e6 / float(sys.argv[2])))' "$(report .bytes_total)" "$(report .done_ms.max)" 2>/dev/null) GB/s)"
 at_most 'most memory ever resident, MiB' 200 "$(($(high_water_kib) / 1024))"
 note "most of each kind, sampled: $(cat "$DIR/memory" 2>/dev/null)"
 kill "$SAMPLER" 2>/dev/null || true
