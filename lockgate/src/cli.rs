@@ -1,6 +1,6 @@
 //! The command line: what can be said, and what each word does.
 
-use crate::command::{cache, client_config, config, doctor, prefetch, revision};
+use crate::command::{cache, client_config, config, doctor, prefetch, revision, why};
 use crate::exit::{Exit, Failure};
 use crate::serve;
 use clap::{Parser, Subcommand};
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Cache(cache::Command),
     /// Fetches images before anybody asks for them
     Prefetch(prefetch::Args),
+    /// Tells what a refusal was about, by the id in its text
+    Why(why::Args),
     /// Prints a file that makes a container engine pull through the plane
     ClientConfig(client_config::Args),
     /// Looks for what is wrong or soon will be, and says what to do
@@ -60,6 +62,7 @@ impl Command {
             Self::Revision(command) => command.run(),
             Self::Cache(command) => command.run(),
             Self::Prefetch(args) => args.run(),
+            Self::Why(args) => args.run(),
             Self::ClientConfig(args) => args.run(),
             Self::Doctor(args) => args.run(),
         }

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod prefetch;
 pub(crate) mod revision;
+pub(crate) mod why;
 
 use crate::exit::{Exit, Failure};
 

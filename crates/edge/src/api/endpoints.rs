@@ -24,6 +24,7 @@ pub(super) enum Operation {
     Rollback,
     ListUpstreams,
     ProbeUpstreams,
+    Decision,
 }
 
 /// An endpoint.
@@ -143,6 +144,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "status",
         "The state of the process: revision, store, catalog, upstreams, warnings",
         Content::Json("Status"),
+    ),
+    get(
+        "/api/v1/decisions/{id}",
+        Operation::Decision,
+        "decision",
+        "A refusal by the id in its text; the last few thousand of this process are known",
+        Content::Json("Decision"),
     ),
     Endpoint {
         query: &[

@@ -96,6 +96,14 @@ pub(super) async fn run(
         }
         Operation::ListUpstreams => Ok(list(plane.upstreams())),
         Operation::ProbeUpstreams => Ok(list(plane.probe_upstreams().await)),
+        Operation::Decision => {
+            let unknown = || {
+                Problem::not_found(
+                    "no such refusal is known; it may be too long ago, or another process's",
+                )
+            };
+            Ok(json(StatusCode::OK, &plane.decision(params.path()).ok_or_else(unknown)?))
+        }
     }
 }
 

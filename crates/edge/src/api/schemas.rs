@@ -99,6 +99,19 @@ fn state() -> Vec<Named> {
             ]),
         ),
         (
+            "Decision",
+            object(&[
+                ("id", text()),
+                ("at", time()),
+                ("principal", text()),
+                ("request", text()),
+                ("policy", text()),
+                ("rule", text()),
+                ("message", text()),
+                ("revision", digest()),
+            ]),
+        ),
+        (
             "StoreStatus",
             object(&[
                 ("blobs", count()),
@@ -328,6 +341,17 @@ mod tests {
             active: false,
         };
         agrees("Revision", &revision);
+        let decision = DecisionView {
+            id: String::new(),
+            at: AT,
+            principal: String::new(),
+            request: String::new(),
+            policy: String::new(),
+            rule: String::new(),
+            message: String::new(),
+            revision: Digest::sha256(b""),
+        };
+        agrees("Decision", &decision);
     }
 
     #[test]

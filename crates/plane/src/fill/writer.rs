@@ -234,6 +234,10 @@ impl Writer {
             etag: transfer.validators().etag.clone(),
         };
         self.fill.set_part(part.reader());
+        // "Found" is what makes the row: who asks for it from now on need not ask the upstream.
+        let mut notes = Notes::new();
+        self.note_content(&mut notes, transfer.total_bytes());
+        self.shelf.submit(notes);
         self.fill.begin(transfer.total_bytes(), part.len_bytes());
         let noted = self.shelf.blocking(move |_| {
             // Without them a resume just begins at zero.
@@ -417,18 +421,22 @@ impl Writer {
     fn note(&self, size_bytes: u64) {
         let mut notes = Notes::new();
         self.shelf.note_blob(&mut notes, &self.fill.digest, size_bytes, false);
+        self.note_content(&mut notes, Some(size_bytes));
+        self.shelf.submit(notes);
+    }
+
+    fn note_content(&self, notes: &mut Notes, size_bytes: Option<u64>) {
         self.shelf.note_content(
-            &mut notes,
+            notes,
             ContentNote {
                 name: self.fill.initiator(),
                 digest: &self.fill.digest,
                 is_manifest: false,
-                size_bytes: Some(size_bytes),
+                size_bytes,
                 media_type: self.source.media_type.as_ref(),
                 private_to: self.source.private_to.as_deref(),
             },
         );
-        self.shelf.submit(notes);
     }
 }
 

@@ -65,14 +65,13 @@ impl Trail {
         path: &str,
         client: Option<IpAddr>,
     ) -> Self {
-        let shown: String = path.chars().take(512).collect();
         Self {
             recorder,
             request_id,
             client_request_id: String::new(),
             client,
-            method: method.chars().take(16).collect(),
-            path: shown,
+            method: cut(method, 16).to_owned(),
+            path: cut(path, 512).to_owned(),
             user_agent: String::new(),
             at: SystemTime::now(),
             since: Instant::now(),
@@ -97,8 +96,8 @@ impl Trail {
 
     /// What the client calls itself and the request; cut to a bounded length.
     pub fn client_said(&mut self, user_agent: &str, request_id: &str) {
-        self.user_agent = user_agent.chars().take(256).collect();
-        self.client_request_id = request_id.chars().take(128).collect();
+        self.user_agent = cut(user_agent, 256).to_owned();
+        self.client_request_id = cut(request_id, 128).to_owned();
     }
 
     /// What part of the surface it is for. The pipeline sets it for the distribution API.
@@ -113,7 +112,7 @@ impl Trail {
 
     /// Why it was refused or failed, in one line.
     pub fn set_reason(&mut self, reason: &str) {
-        self.reason = reason.chars().take(512).collect();
+        self.reason = cut(reason, 512).to_owned();
     }
 
     pub(crate) fn set_target(&mut self, name: &Name, reference: Option<String>) {
@@ -196,6 +195,11 @@ impl Trail {
             }),
         }
     }
+}
+
+/// The beginning of a text, at most so many bytes.
+fn cut(text: &str, max_bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(max_bytes)]
 }
 
 impl Drop for Trail {

@@ -42,47 +42,62 @@ pub(super) async fn by_ourselves(view: &View, report: &mut Report) {
 fn judge(upstreams: &[UpstreamView], view: Option<&View>, report: &mut Report) {
     let now = Timestamp::now();
     let mut skews = Vec::new();
+    let mut unasked = Vec::new();
     for upstream in upstreams {
         // Whoever wrote none of them need not reach all of the built-in ones.
         let is_built_in = view
             .and_then(|view| view.set().get(Kind::Upstream, &upstream.name))
             .is_some_and(|document| document.place.source() == "built-in");
         for endpoint in &upstream.endpoints {
-            of_endpoint(&upstream.name, endpoint, is_built_in, now, report);
+            if is_built_in && !endpoint.available {
+                unasked.push((upstream.name.as_str(), endpoint));
+            } else {
+                of_endpoint(&upstream.name, endpoint, now, report);
+            }
             if let Some(clock) = endpoint.clock {
                 skews.push((now.as_second() - clock.as_second(), endpoint.url.as_str()));
             }
         }
     }
+    of_built_in(&unasked, report);
     of_clock(&skews, report);
 }
 
-fn of_endpoint(
-    name: &str,
-    endpoint: &EndpointView,
-    is_built_in: bool,
-    now: Timestamp,
-    report: &mut Report,
-) {
+/// Built-in ones that cannot be reached, in one finding: a site that uses none of them has them all.
+fn of_built_in(unasked: &[(&str, &EndpointView)], report: &mut Report) {
+    let Some((name, first)) = unasked.first() else { return };
+    let names: Vec<&str> = unasked.iter().map(|(name, _)| *name).collect();
+    let text =
+        format!("built in and not reachable: {}; {}", names.join(", "), problem(name, first));
+    let remedy = "nobody minds if nobody pulls from them; else look at the network and the proxy";
+    report.warning("upstream", text, remedy);
+}
+
+/// What is wrong with an endpoint, with the name of its upstream.
+fn problem(name: &str, endpoint: &EndpointView) -> String {
+    match endpoint.problem.as_deref() {
+        // The plane's own words begin so.
+        Some(problem) if problem.starts_with("upstream ") => {
+            problem["upstream ".len()..].to_owned()
+        }
+        Some(problem) => format!("{name} at {}: {problem}", endpoint.url),
+        None => format!("{name} at {} does not answer", endpoint.url),
+    }
+}
+
+fn of_endpoint(name: &str, endpoint: &EndpointView, now: Timestamp, report: &mut Report) {
     let url = &endpoint.url;
-    match (&endpoint.problem, endpoint.available) {
-        (None, true) => {
-            let limit = match (endpoint.rate_limit_remaining, endpoint.rate_limit) {
-                (Some(left), Some(limit)) => format!("; {left} of {limit} requests left"),
-                _ => String::new(),
-            };
-            report.right("upstream", format!("{name} at {url} answers{limit}"));
-        }
-        (problem, available) => {
-            let problem = problem.as_deref().unwrap_or("does not answer");
-            let remedy = if is_built_in {
-                "it is built in: nobody minds if nobody asks for it"
-            } else {
-                "what is cached is served meanwhile; check its address, credentials and the network"
-            };
-            let state = if available || is_built_in { State::Warning } else { State::Wrong };
-            report.push(state, "upstream", format!("{name} at {url}: {problem}"), remedy);
-        }
+    if endpoint.problem.is_none() && endpoint.available {
+        let limit = match (endpoint.rate_limit_remaining, endpoint.rate_limit) {
+            (Some(left), Some(limit)) => format!("; {left} of {limit} requests left"),
+            _ => String::new(),
+        };
+        report.right("upstream", format!("{name} at {url} answers{limit}"));
+    } else {
+        let state = if endpoint.available { State::Warning } else { State::Wrong };
+        let remedy =
+            "what is cached is served meanwhile; check its address, credentials and the network";
+        report.push(state, "upstream", problem(name, endpoint), remedy);
     }
     if let (Some(left), Some(limit)) = (endpoint.rate_limit_remaining, endpoint.rate_limit)
         && left < limit.saturating_mul(RATE_PERCENT_MIN) / 100
@@ -93,7 +108,8 @@ fn of_endpoint(
     if let Some(not_after) = endpoint.certificate_not_after
         && crate::serve::is_soon(not_after, now)
     {
-        certificates::judge(&format!("the server's certificate of {url}"), not_after, now, report);
+        let what = format!("the server's certificate of {url}");
+        certificates::judge_foreign(&what, not_after, now, report);
     }
 }
 
@@ -131,24 +147,38 @@ mod tests {
         }
     }
 
-    fn states(endpoint: &EndpointView, is_built_in: bool) -> Vec<State> {
+    fn states(endpoint: &EndpointView) -> Vec<State> {
         let mut report = Report::default();
-        of_endpoint("up", endpoint, is_built_in, Timestamp::now(), &mut report);
+        of_endpoint("up", endpoint, Timestamp::now(), &mut report);
         report.states()
     }
 
     #[test]
-    fn an_upstream_that_fails_is_wrong_unless_nobody_asked_for_it() {
-        assert_eq!(states(&endpoint(), false), [State::Right]);
-        let failing =
-            EndpointView { available: false, problem: Some("refused".to_owned()), ..endpoint() };
-        assert_eq!(states(&failing, false), [State::Wrong]);
-        assert_eq!(states(&failing, true), [State::Warning]);
+    fn an_upstream_is_judged_by_what_it_says_and_does() {
+        assert_eq!(states(&endpoint()), [State::Right]);
+        let problem = Some("refused".to_owned());
+        let failing = EndpointView { available: false, problem: problem.clone(), ..endpoint() };
+        assert_eq!(states(&failing), [State::Wrong]);
+        assert_eq!(states(&EndpointView { problem, ..endpoint() }), [State::Warning]);
         let spent =
             EndpointView { rate_limit_remaining: Some(9), rate_limit: Some(100), ..endpoint() };
-        assert_eq!(states(&spent, false), [State::Right, State::Warning]);
+        assert_eq!(states(&spent), [State::Right, State::Warning]);
         let old = EndpointView { certificate_not_after: Some(Timestamp::UNIX_EPOCH), ..endpoint() };
-        assert_eq!(states(&old, false), [State::Right, State::Wrong]);
+        assert_eq!(states(&old), [State::Right, State::Wrong]);
+    }
+
+    #[test]
+    fn built_in_registries_that_nobody_asks_for_are_no_trouble_each() {
+        let failing = EndpointView { available: false, ..endpoint() };
+        let upstream =
+            |name: &str| UpstreamView { name: name.to_owned(), endpoints: vec![failing.clone()] };
+        let view = crate::command::config::check_resources(None).unwrap();
+        let mut report = Report::default();
+        judge(&[upstream("docker.io"), upstream("quay.io")], Some(&view), &mut report);
+        assert_eq!(report.states(), [State::Warning, State::Unknown], "{:?}", report.findings());
+        let mut report = Report::default();
+        judge(&[upstream("docker.io"), upstream("quay.io")], None, &mut report);
+        assert_eq!(report.states(), [State::Wrong, State::Wrong, State::Unknown]);
     }
 
     #[test]
