@@ -109,7 +109,7 @@ async fn every_trouble_is_found_at_once() {
     for check in [
         "certificate:",
         "expired",
-        "upstream: dead at",
+        "upstream: dead: ",
         "catalog:",
         "status line:",
         "s ahead of that of",

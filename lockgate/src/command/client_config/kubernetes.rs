@@ -86,7 +86,7 @@ pub(super) fn kind(wanted: &Wanted) -> Printed {
             [plugins.\"io.containerd.grpc.v1.cri\".registry]\n      \
               config_path = \"/etc/containerd/certs.d\"\n"
         .to_owned();
-    file.push_str("# Then, once the cluster is there, run this:\n");
+    file.push_str("# Then, once the cluster is there, run this, without the `# ` in front:\n");
     file.push_str("# for node in $(kind get nodes); do\n");
     for registry in &wanted.registries {
         let name = &registry.0;

@@ -56,25 +56,22 @@ pub(super) fn of_upstreams(view: &View, now: Timestamp, report: &mut Report) {
     }
 }
 
-/// Says when something ends, and how bad that is.
-pub(super) fn judge(what: &str, not_after: Timestamp, now: Timestamp, report: &mut Report) {
+/// Says when something of ours ends, and how bad that is.
+fn judge(what: &str, not_after: Timestamp, now: Timestamp, report: &mut Report) {
+    judge_with(what, not_after, now, "renew it; a changed file is read by itself", report);
+}
+
+/// The same of something that others have to renew.
+pub(super) fn judge_foreign(what: &str, not_after: Timestamp, now: Timestamp, report: &mut Report) {
+    judge_with(what, not_after, now, "tell those who run it", report);
+}
+
+fn judge_with(what: &str, not_after: Timestamp, now: Timestamp, remedy: &str, report: &mut Report) {
     let when = relative(not_after, now);
     if not_after <= now {
-        let text = format!("{what} expired {when}");
-        report.push(
-            State::Wrong,
-            "certificate",
-            text,
-            "renew it; a changed file is read by itself",
-        );
+        report.push(State::Wrong, "certificate", format!("{what} expired {when}"), remedy);
     } else if is_soon(not_after, now) {
-        let text = format!("{what} expires {when}");
-        report.push(
-            State::Warning,
-            "certificate",
-            text,
-            "renew it; a changed file is read by itself",
-        );
+        report.push(State::Warning, "certificate", format!("{what} expires {when}"), remedy);
     } else {
         report.right("certificate", format!("{what} expires {when}"));
     }
