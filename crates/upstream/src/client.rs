@@ -84,14 +84,18 @@ impl Clients {
         // Reads the system's authorities: some milliseconds of file reading.
         let this = self.clone();
         let built = tokio::task::spawn_blocking(move || this.build(&files)).await;
-        let client = built.unwrap_or_else(|_| Err("building the client was aborted".to_owned()))?;
+        let built = built.unwrap_or_else(|_| Err("building the client was aborted".to_owned()));
         let mut slot = self.built.lock();
-        if let Some((known, client)) = &*slot
-            && *known == versions
-        {
+        let client = match (&*slot, built) {
             // Someone else was faster; one pool is enough.
-            return Ok(client.clone());
-        }
+            (Some((known, client)), _) if *known == versions => return Ok(client.clone()),
+            // A certificate and its key change one after the other, and files can be wrong.
+            (Some((_, before)), Err(problem)) => {
+                tracing::warn!(problem, "changed TLS files do not work; the old ones stay in use");
+                before.clone()
+            }
+            (_, built) => built?,
+        };
         *slot = Some((versions, client.clone()));
         Ok(client)
     }

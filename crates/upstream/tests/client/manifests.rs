@@ -73,7 +73,7 @@ async fn every_answer_has_its_outcome() {
     for (fault, outcome) in cases {
         let (registry, image) = registry().await;
         registry.behave(Match::manifests(), fault.clone());
-        let upstream = build(hasty(&[&registry]));
+        let upstream = build(fit(&fault, &[&registry]));
         for text in ["3", image.digest.as_str()] {
             let wanted = reference(text);
             let refused = upstream.manifest(&name("library/alpine"), &wanted, WAITING).await;
@@ -96,7 +96,7 @@ async fn head_has_the_same_outcomes() {
     ] {
         let (registry, image) = registry().await;
         registry.behave(Match::any(), fault.clone());
-        let upstream = build(hasty(&[&registry]));
+        let upstream = build(fit(&fault, &[&registry]));
         let alpine = name("library/alpine");
         let head = upstream.head_manifest(&alpine, &reference("3"), WAITING).await;
         assert_eq!(kind(head), outcome, "{fault:?}");

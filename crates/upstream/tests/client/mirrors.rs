@@ -37,7 +37,7 @@ async fn what_is_not_known_is_asked_of_the_next() {
     ] {
         let (first, second, image) = pair().await;
         first.behave(Match::any(), fault.clone());
-        let upstream = build(hasty(&[&first, &second]));
+        let upstream = build(fit(&fault, &[&first, &second]));
         let answer = upstream.manifest(&name("a/b"), &reference("1"), WAITING).await.unwrap();
         assert_eq!(answer.endpoint, second.url(), "{fault:?}");
         assert_eq!(answer.digest, digest(&image.digest));

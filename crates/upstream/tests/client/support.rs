@@ -4,7 +4,7 @@ use oci::{Digest, Name, Reference};
 use std::path::Path;
 use std::time::Duration;
 use telemetry::Metrics;
-use testkit::FakeRegistry;
+use testkit::{FakeRegistry, Fault};
 use upstream::{
     Boundary, Class, CredentialKind, Failure, FailureKind, Limits, PrefixCredential, Profile,
     Resume, Settings, Timeouts, Transfer, Upstream,
@@ -33,11 +33,19 @@ pub(crate) fn settings(registries: &[&FakeRegistry]) -> Settings {
 /// The same, with waits short enough to run into.
 pub(crate) fn hasty(registries: &[&FakeRegistry]) -> Settings {
     let timeouts = Timeouts {
-        connect: Duration::from_millis(200),
-        first_byte: Duration::from_millis(300),
-        stall: Duration::from_millis(200),
+        connect: Duration::from_millis(500),
+        first_byte: Duration::from_millis(800),
+        stall: Duration::from_millis(300),
     };
     Settings { timeouts, ..settings(registries) }
+}
+
+/// Settings fit for a fault: hasty for one that has to be waited out.
+pub(crate) fn fit(fault: &Fault, registries: &[&FakeRegistry]) -> Settings {
+    match fault {
+        Fault::BlackHole | Fault::EndlessHeader | Fault::Stall(_) => hasty(registries),
+        _ => settings(registries),
+    }
 }
 
 pub(crate) fn build(settings: Settings) -> Upstream {

@@ -52,13 +52,17 @@ async fn a_client_certificate_is_shown_and_told_when_it_runs_out() {
     assert_eq!(kind(pull(without.clone()).await), FailureKind::Indeterminate);
     let client_cert = Some(identity(directory.path(), &ca.client("plane")));
     let with = Settings { client_cert, ..without };
-    pull(with.clone()).await.unwrap();
+    let upstream = build(with.clone());
+    let pull_again = async || upstream.manifest(&name("a/b"), &reference("1"), WAITING).await;
+    pull_again().await.unwrap();
     let expiries = build(with.clone()).expiries();
     assert_eq!(expiries.len(), 2);
     assert_eq!(expiries[0].what, ExpiryKind::ClientCertificate);
     assert_eq!(expiries[0].not_after.unwrap().to_string(), "2095-01-01T00:00:00Z");
-    // A file that is no certificate is told, whatever else is right.
+    // A file that is no key is told; who has a key goes on with it.
     write(directory.path(), "client.key", "hunter2");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    pull_again().await.unwrap();
     let refused = pull(with).await;
     assert!(refused.clone().unwrap_err().reason().contains("tls.keyFile"), "{refused:?}");
     assert_eq!(kind(refused), FailureKind::Indeterminate);
