@@ -5,7 +5,7 @@ mod common;
 use common::{REPOSITORY, Setup, eventually, repository, text, through};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
-use testkit::{Fault, Gate, ImageSpec, Match};
+use testkit::{Fault, Gate, ImageSpec, Match, TestCa};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn config_check_tells_every_mistake_at_once() {
@@ -258,4 +258,51 @@ async fn where_no_plane_is_the_way_to_one_is_told() {
         "{version:?}"
     );
     setup.run(&["cache"]).await.expect(64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plane_is_asked_by_url_with_an_authority_of_ones_own() {
+    let setup = Setup::new().await;
+    let ca = TestCa::new();
+    let server = ca.server(&["127.0.0.1"]);
+    let path = |name: &str| setup.path(name).display().to_string();
+    for (name, content) in [
+        ("ca.pem", ca.pem()),
+        ("cert.pem", server.cert_pem.clone()),
+        ("key.pem", server.key_pem.clone()),
+        (
+            "lockgate.yaml",
+            format!(
+                "listeners: [{{ tls: {{ certFile: '{}', keyFile: '{}' }} }}]\n",
+                path("cert.pem"),
+                path("key.pem")
+            ),
+        ),
+    ] {
+        std::fs::write(setup.path(name), content).unwrap();
+    }
+    let served = setup.serve_with(&["--config", &path("lockgate.yaml")]).await;
+    let url = format!("https://{}", served.address);
+    let stats = ["cache", "stats", "--plane", &url];
+    let untrusted = setup.run(&stats).await.expect(2);
+    assert!(untrusted.stderr.contains("certificate"), "{untrusted:?}");
+    let ca_file = path("ca.pem");
+    let stats = [&stats[..], &["--ca-file", &ca_file]].concat();
+    let refused = setup.run(&stats).await.expect(1);
+    assert!(refused.stderr.contains("(request "), "{refused:?}");
+    assert!(
+        refused.stderr.contains("hint: over TCP an AccessPolicy must allow Administer"),
+        "{refused:?}"
+    );
+    setup.write(
+        "access.yaml",
+        "apiVersion: lockgate.dev/v1alpha1\nkind: AccessPolicy\nmetadata: { name: all }\n\
+         spec: { allow: [{ subjects: [{ kind: Anonymous }], actions: [Pull, Administer], repositories: ['**'] }] }\n",
+    );
+    eventually("who may administer is answered", async || setup.run(&stats).await.code == 0).await;
+    let doctor = ["doctor", "--plane", &url, "--ca-file", &ca_file];
+    let doctor = setup.run(&doctor).await;
+    assert!(doctor.stdout.contains("✓ status line"), "{doctor:?}");
+    assert!(doctor.stdout.contains("✓ plane"), "{doctor:?}");
+    served.stop().await;
 }

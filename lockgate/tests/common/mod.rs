@@ -173,7 +173,8 @@ impl Served {
         })
         .await;
         let log = served.log();
-        let address = log.split("listens on  http://").nth(1).unwrap().lines().next().unwrap();
+        let address = log.split("listens on  ").nth(1).unwrap().lines().next().unwrap();
+        let address = address.split("://").nth(1).unwrap();
         served.address = address.to_owned();
         served
     }
