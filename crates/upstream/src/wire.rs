@@ -27,7 +27,10 @@ pub(crate) async fn head_of(
     match tokio::time::timeout(patience, request.send()).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(transport_failure(&label, &error)),
-        Err(_) => Err(Failure::indeterminate(format!("{label}: no answer in {patience:?}"))),
+        Err(_) => {
+            let waited = patience.as_millis();
+            Err(Failure::indeterminate(format!("{label}: no answer in {waited} ms")))
+        }
     }
 }
 
