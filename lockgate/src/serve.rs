@@ -88,6 +88,7 @@ async fn serve(loaded: &Loaded, lines: Lines) -> Result<Exit, Failure> {
         tracing::warn!(%name, "an environment variable begins like ours but is no option");
     }
     let signals = Signals::listen(lines.clone())?;
+    let hangups = signals.hangups()?;
     let metrics = Metrics::new(Registry::default(), version(), Some(lines.clone()));
     let bound =
         server::bind(&convert::listeners(settings)?, convert::limits(settings), metrics.clone())
@@ -109,14 +110,15 @@ async fn serve(loaded: &Loaded, lines: Lines) -> Result<Exit, Failure> {
         data_dir,
     };
     let files = ResourceFiles::new(settings.resources_dir.clone());
-    let seen = files.fingerprint();
-    let plane = Plane::start(options, files.read().await, &files.source())
-        .await
-        .map_err(|error| cannot_start(&error))?;
+    let fingerprint = files.fingerprint();
+    let read = files.read().await;
+    let seen = read.is_ok().then_some(fingerprint);
+    let plane =
+        Plane::start(options, read, &files.source()).await.map_err(|error| cannot_start(&error))?;
 
     announce::announce(settings, &listening, &plane.view());
-    let watch = watch::Watch { files, plane: plane.clone(), certificates, seen: Some(seen) };
-    let watcher = tokio::spawn(watch.run(signals.hangups()?));
+    let watch = watch::Watch { files, plane: plane.clone(), certificates, seen };
+    let watcher = tokio::spawn(watch.run(hangups));
     let expiry = tokio::spawn(expiry::show(plane.clone(), metrics.clone()));
     let stopping = signals.stopping();
     let handler = edge::service(plane.clone(), metrics, stopping.clone());
