@@ -8,6 +8,7 @@
 //! that nobody wants is parked and resumed by the next who does.
 
 mod reader;
+mod sink;
 mod state;
 mod window;
 mod writer;

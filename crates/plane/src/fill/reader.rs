@@ -112,10 +112,10 @@ impl FillReader {
 
     async fn take(&self, until: u64, how: ReadHow) -> Result<Bytes, StreamError> {
         let wanted = until - self.position;
-        if let Some(bytes) = self.fill.from_window(self.position, wanted) {
+        if let Some(bytes) = self.fill.in_window(self.position, wanted) {
             return Ok(bytes);
         }
-        if let Some((part, kept)) = self.fill.from_part() {
+        if let Some((part, kept)) = self.fill.in_part() {
             let there = kept.min(until).saturating_sub(self.position).min(READ_MAX_BYTES);
             if there > 0 {
                 let max = usize::try_from(there).unwrap_or(usize::MAX);

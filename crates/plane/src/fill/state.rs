@@ -270,12 +270,12 @@ impl Fill {
     }
 
     /// Bytes at `position`, at most `max`, if they are in memory.
-    pub(super) fn from_window(&self, position: u64, max: u64) -> Option<Bytes> {
+    pub(super) fn in_window(&self, position: u64, max: u64) -> Option<Bytes> {
         self.window.lock().get(position, max)
     }
 
     /// The part file, and up to where it can be read.
-    pub(super) fn from_part(&self) -> Option<(&PartReader, u64)> {
+    pub(super) fn in_part(&self) -> Option<(&PartReader, u64)> {
         Some((self.part.get()?, self.kept.load(Ordering::Acquire)))
     }
 

@@ -4,13 +4,16 @@
 //! the network. A batch is published as soon as it is written, so the first byte of a blob leaves
 //! when the upstream's arrives.
 
+use super::sink::{Sink, append, merged};
 use super::state::{Fill, FillFailure};
 use super::{FillSource, Fills};
 use crate::shelf::{ContentNote, Shelf};
 use blobs::{Part, Validators};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use catalog::Batch as Notes;
 use futures_util::FutureExt;
+use oci::Hasher;
+use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,14 +34,6 @@ const PATIENCE: Duration = Duration::from_millis(2);
 const FINISH_BYTES: u64 = 32 << 20;
 /// How long the writer of an unkept fill waits for its slowest reader.
 const LAGGARD_TIME: Duration = Duration::from_secs(20);
-
-/// Where the bytes go.
-enum Sink {
-    /// Into the part file.
-    Part(Box<Part>),
-    /// Nowhere but to the readers; the part, if there is one, keeps the hash.
-    Unkept(Box<Part>),
-}
 
 /// What was gathered from the network, and whether that was the end.
 struct Gathered {
@@ -63,7 +58,13 @@ pub(super) async fn run(fills: Fills, fill: Arc<Fill>, source: FillSource) {
     let shelf = fills.0.shelf.clone();
     let began = Instant::now();
     shelf.metrics.fill_started();
-    let writer = Writer { fills: fills.clone(), fill: fill.clone(), source, shelf: shelf.clone() };
+    let writer = Writer {
+        fills: fills.clone(),
+        fill: fill.clone(),
+        source,
+        shelf: shelf.clone(),
+        validators: Mutex::new(None),
+    };
     // A panic must not leave the readers waiting for ever.
     let ended = std::panic::AssertUnwindSafe(writer.run()).catch_unwind().await;
     let digest = fill.digest;
@@ -108,6 +109,8 @@ struct Writer {
     fill: Arc<Fill>,
     source: FillSource,
     shelf: Arc<Shelf>,
+    /// To be kept beside the part, with the next bytes that are written.
+    validators: Mutex<Option<Validators>>,
 }
 
 impl Writer {
@@ -116,13 +119,21 @@ impl Writer {
         let stop = &self.fills.0.stop;
         let slot = stop.run_until_cancelled(self.fills.0.slots.acquire()).await;
         let Some(Ok(_slot)) = slot else { return Err(Ended::Parked) };
-        let part = self.open_part().await?;
-        let (part, transfer) = self.begin(part).await?;
-        let Some(mut transfer) = transfer else {
-            let size_bytes = part.len_bytes();
-            return self.finish(Sink::Part(part), size_bytes).await;
+        let (sink, offset, transfer) = match self.open_part().await? {
+            Some(part) => {
+                let (part, transfer) = self.begin(part).await?;
+                let offset = part.len_bytes();
+                (Sink::Part(part), offset, transfer)
+            }
+            None => {
+                let transfer = self.ask(Resume { offset_bytes: 0, validators: None }).await?;
+                self.found(transfer.total_bytes(), 0);
+                let hasher = Hasher::new(self.fill.digest.algorithm());
+                (Sink::Bare(Box::new(hasher)), 0, Some(transfer))
+            }
         };
-        let (sink, size_bytes) = self.copy(part, &mut transfer).await?;
+        let Some(mut transfer) = transfer else { return self.finish(sink, offset).await };
+        let (sink, size_bytes) = self.copy(sink, offset, &mut transfer).await?;
         if let Some(total) = transfer.total_bytes().filter(|total| *total != size_bytes) {
             let upstream = &self.source.upstream_label;
             let text = format!("upstream {upstream} sent {size_bytes} bytes of a blob of {total}");
@@ -133,24 +144,37 @@ impl Writer {
 
     /// Drops the part, so that nothing of it is resumed.
     async fn spoilt(&self, sink: Sink, failure: FillFailure) -> Ended {
-        let (Sink::Part(part) | Sink::Unkept(part)) = sink;
-        let _ = self.shelf.blocking(move |_| part.discard()).await;
+        self.discard(sink).await;
         Ended::Failed(failure)
     }
 
-    async fn open_part(&self) -> Result<Box<Part>, FillFailure> {
-        let digest = self.fill.digest;
-        let opened = self.shelf.blocking(move |shelf| shelf.store.part(&digest)).await;
-        match opened {
-            Some(Ok(part)) => Ok(Box::new(part)),
-            Some(Err(error)) => {
-                if error.is_no_space() {
-                    self.shelf.set_full("a download cannot be begun");
-                }
-                Err(FillFailure::Internal(format!("the store takes no download: {error}").into()))
-            }
-            None => Err(FillFailure::Internal("the store panicked".into())),
+    async fn discard(&self, sink: Sink) {
+        if let Sink::Part(part) | Sink::Unkept(part) = sink {
+            let _ = self.shelf.blocking(move |_| part.discard()).await;
         }
+    }
+
+    /// The part of this digest. `None`: there can be none now, since the disk is full or a fill
+    /// that is not kept has it; the bytes are passed on all the same.
+    async fn open_part(&self) -> Result<Option<Box<Part>>, FillFailure> {
+        let digest = self.fill.digest;
+        match self.shelf.blocking(move |shelf| shelf.store.part(&digest)).await {
+            Some(Ok(part)) => Ok(Some(Box::new(part))),
+            Some(Err(blobs::Error::Busy { .. })) => Ok(None),
+            Some(Err(error)) if error.is_no_space() => {
+                self.shelf.set_full("a download cannot be begun");
+                Ok(None)
+            }
+            Some(Err(error)) => Err(self.trouble("takes no download", &error)),
+            None => Err(panicked()),
+        }
+    }
+
+    /// Trouble with the store: all of it in the log, to clients only that there is some.
+    fn trouble(&self, what: &str, error: &blobs::Error) -> FillFailure {
+        let digest = self.fill.digest;
+        tracing::error!(%digest, error = error as &dyn std::error::Error, "the store {what}");
+        FillFailure::Internal(format!("the store {what}; see the log of the plane").into())
     }
 
     /// Asks the upstream for what the part lacks, while the part's prefix is hashed again. No
@@ -166,7 +190,7 @@ impl Writer {
             let part = self.rehashed(part).await?;
             if part.is_right() {
                 self.fill.set_part(part.reader());
-                self.fill.begin(Some(offset), offset);
+                self.found(Some(offset), offset);
                 return Ok((part, None));
             }
             return self.afresh(part).await;
@@ -194,10 +218,8 @@ impl Writer {
             .await;
         let part = match renewed {
             Some(Ok(part)) => Box::new(part),
-            Some(Err(error)) => {
-                return Err(FillFailure::Internal(error.to_string().into()).into());
-            }
-            None => return Err(FillFailure::Internal("the store panicked".into()).into()),
+            Some(Err(error)) => return Err(self.trouble("takes no download", &error).into()),
+            None => return Err(panicked().into()),
         };
         let transfer = self.ask(Resume { offset_bytes: 0, validators: None }).await?;
         self.answered(part, transfer).await
@@ -216,45 +238,44 @@ impl Writer {
         let hashed = self.shelf.blocking(move |_| part.rehash().map(|()| part)).await;
         match hashed {
             Some(Ok(part)) => Ok(part),
-            Some(Err(error)) => {
-                Err(FillFailure::Internal(format!("a part cannot be read: {error}").into()).into())
-            }
-            None => Err(FillFailure::Internal("the store panicked".into()).into()),
+            Some(Err(error)) => Err(self.trouble("cannot read a part", &error).into()),
+            None => Err(panicked().into()),
         }
     }
 
     /// The upstream has it: from now on readers read.
     async fn answered(
         &self,
-        mut part: Box<Part>,
+        part: Box<Part>,
         transfer: Transfer,
     ) -> Result<(Box<Part>, Option<Transfer>), Ended> {
         let validators = Validators {
             total_bytes: transfer.total_bytes(),
             etag: transfer.validators().etag.clone(),
         };
+        // Written behind the first bytes, which must not wait for it.
+        *self.validators.lock() = Some(validators);
         self.fill.set_part(part.reader());
-        // "Found" is what makes the row: who asks for it from now on need not ask the upstream.
+        self.found(transfer.total_bytes(), part.len_bytes());
+        Ok((part, Some(transfer)))
+    }
+
+    /// "Found" is what makes the row: who asks for it from now on need not ask the upstream.
+    fn found(&self, total_bytes: Option<u64>, prefix_bytes: u64) {
         let mut notes = Notes::new();
-        self.note_content(&mut notes, transfer.total_bytes());
+        self.note_content(&mut notes, total_bytes);
         self.shelf.submit(notes);
-        self.fill.begin(transfer.total_bytes(), part.len_bytes());
-        let noted = self.shelf.blocking(move |_| {
-            // Without them a resume just begins at zero.
-            let _ = part.set_validators(validators);
-            part
-        });
-        match noted.await {
-            Some(part) => Ok((part, Some(transfer))),
-            None => Err(FillFailure::Internal("the store panicked".into()).into()),
-        }
+        self.fill.begin(total_bytes, prefix_bytes);
     }
 
     /// Copies until the end of the transfer; how many bytes the blob has then.
-    async fn copy(&self, part: Box<Part>, transfer: &mut Transfer) -> Result<(Sink, u64), Ended> {
+    async fn copy(
+        &self,
+        mut sink: Sink,
+        mut offset: u64,
+        transfer: &mut Transfer,
+    ) -> Result<(Sink, u64), Ended> {
         let total = transfer.total_bytes();
-        let mut offset = part.len_bytes();
-        let mut sink = Sink::Part(part);
         let mut abandoned = Box::pin(self.fill.abandoned(self.fills.0.settings.linger));
         let mut batch = self.gather(transfer, offset, total, &mut abandoned).await?;
         loop {
@@ -297,15 +318,12 @@ impl Writer {
             let text = format!("upstream {} sent more than it said", self.source.upstream_label);
             return Err(self.spoilt(sink, FillFailure::Mismatch(text.into())).await);
         }
-        let held = chunk.clone();
-        let written = self.shelf.blocking(move |shelf| append(shelf, sink, held)).await;
+        let (held, validators) = (chunk.clone(), self.validators.lock().take());
+        let written = self.shelf.blocking(move |shelf| append(shelf, sink, held, validators)).await;
         let sink = match written {
             Some(Ok(sink)) => sink,
-            Some(Err(error)) => {
-                let text = format!("the store cannot be written: {error}");
-                return Err(FillFailure::Internal(text.into()).into());
-            }
-            None => return Err(FillFailure::Internal("the store panicked".into()).into()),
+            Some(Err(error)) => return Err(self.trouble("cannot be written", &error).into()),
+            None => return Err(panicked().into()),
         };
         // The chunk that may be the last waits for the digest.
         let may_be_last = total.is_none_or(|total| end == total);
@@ -381,25 +399,18 @@ impl Writer {
 
     /// All bytes are here: the digest decides.
     async fn finish(&self, sink: Sink, size_bytes: u64) -> Result<bool, Ended> {
-        let (part, kept) = match sink {
-            Sink::Part(part) => (part, true),
-            Sink::Unkept(part) => (part, false),
-        };
-        if !part.is_right() {
-            let text = format!(
-                "upstream {} sent bytes that hash to {}, not to {}",
-                self.source.upstream_label,
-                part.digest_so_far(),
-                self.fill.digest
-            );
-            let _ = self.shelf.blocking(move |_| part.discard()).await;
-            return Err(FillFailure::Mismatch(text.into()).into());
+        let found = sink.digest_so_far();
+        if found != self.fill.digest {
+            let (upstream, wanted) = (&self.source.upstream_label, self.fill.digest);
+            let text =
+                format!("upstream {upstream} sent bytes that hash to {found}, not to {wanted}");
+            return Err(self.spoilt(sink, FillFailure::Mismatch(text.into())).await);
         }
         self.fill.complete(size_bytes);
-        if !kept {
-            let _ = self.shelf.blocking(move |_| part.discard()).await;
+        let Sink::Part(part) = sink else {
+            self.discard(sink).await;
             return Ok(false);
-        }
+        };
         match self.shelf.blocking(move |_| part.commit()).await {
             Some(Ok(_)) => {
                 self.note(size_bytes);
@@ -414,7 +425,7 @@ impl Writer {
                 tracing::error!(%digest, error = &error as &dyn std::error::Error, "a download was served and cannot be kept");
                 Ok(false)
             }
-            None => Err(FillFailure::Internal("the store panicked".into()).into()),
+            None => Err(panicked().into()),
         }
     }
 
@@ -456,36 +467,6 @@ impl Gathered {
     }
 }
 
-/// One chunk of many: one copy here saves one wake-up and one write for each reader.
-fn merged(mut chunks: Vec<Bytes>) -> Bytes {
-    if chunks.len() <= 1 {
-        return chunks.pop().unwrap_or_default();
-    }
-    let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
-    all.freeze()
-}
-
-/// Writes and hashes on the blocking pool; goes on without writing when the disk is full.
-fn append(shelf: &Shelf, sink: Sink, chunk: Bytes) -> Result<Sink, blobs::Error> {
-    let chunks = [chunk];
-    match sink {
-        Sink::Unkept(mut part) => {
-            part.hash_only(&chunks);
-            Ok(Sink::Unkept(part))
-        }
-        Sink::Part(mut part) if shelf.is_full() => {
-            part.hash_only(&chunks);
-            Ok(Sink::Unkept(part))
-        }
-        Sink::Part(mut part) => match part.append(&chunks) {
-            Ok(()) => Ok(Sink::Part(part)),
-            Err(error) if error.is_no_space() => {
-                shelf.set_full("a download cannot be written");
-                part.hash_only(&chunks);
-                Ok(Sink::Unkept(part))
-            }
-            Err(error) => Err(error),
-        },
-    }
+fn panicked() -> FillFailure {
+    FillFailure::Internal("the store panicked; see the log of the plane".into())
 }

@@ -29,10 +29,10 @@ impl Bounds {
     pub(super) fn goal(&self) -> Option<Goal> {
         let (high, low) = self.watermarks();
         let mut goal = Goal { bytes: 0, files: 0 };
-        if let Some(max) = self.settings.max_bytes {
-            if self.bytes > share(max, high) {
-                goal.bytes = goal.bytes.max(self.bytes.saturating_sub(share(max, low)));
-            }
+        if let Some(max) = self.settings.max_bytes
+            && self.bytes > share(max, high)
+        {
+            goal.bytes = goal.bytes.max(self.bytes.saturating_sub(share(max, low)));
         }
         if let Some(disk) = self.disk {
             let used = disk.total_bytes.saturating_sub(disk.free_bytes);

@@ -128,12 +128,12 @@ pub(crate) async fn fill(
         if joined && attempt == 0 {
             continue;
         }
-        if let FillFailure::Upstream(failure) = &failure {
-            if failure.kind() == FailureKind::Absent {
-                let (reference, reason) = (Reference::Digest(*digest), failure.reason());
-                let ttl = located.repository.freshness.absent_ttl;
-                core.shelf.memory.put_absence(&located.name, &reference, reason, ttl);
-            }
+        if let FillFailure::Upstream(failure) = &failure
+            && failure.kind() == FailureKind::Absent
+        {
+            let (reference, reason) = (Reference::Digest(*digest), failure.reason());
+            let ttl = located.repository.freshness.absent_ttl;
+            core.shelf.memory.put_absence(&located.name, &reference, reason, ttl);
         }
         return Err(Refusal::from(&failure));
     }

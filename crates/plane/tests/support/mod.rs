@@ -1,5 +1,6 @@
 //! A plane over a temporary directory, in front of registries that misbehave on request.
 #![allow(unreachable_pub)]
+#![allow(clippy::unwrap_used, reason = "a rig that cannot be set up is a failed test")]
 #![allow(dead_code)]
 
 use bytes::Bytes;
