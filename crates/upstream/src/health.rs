@@ -130,7 +130,8 @@ impl Health {
         let now = clock::now();
         let mut state = self.state.lock();
         if let Some(left) = state.throttled_for(errand.is_counted, now) {
-            let text = format!("{}; it is left alone until then", state.last_reason());
+            let seconds = left.as_secs().max(1);
+            let text = format!("{} (asked again in {seconds} s)", state.last_reason());
             return Err(Failure::limited(text, left));
         }
         let last_reason = state.last_reason();
@@ -236,8 +237,10 @@ impl State {
         until.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
+    /// What went wrong last, without what it was asked for: that may be another's private name.
     fn last_reason(&self) -> String {
-        self.last_problem.as_ref().map_or(String::new(), |(_, failure)| failure.reason().to_owned())
+        let reason = self.last_problem.as_ref().map_or("", |(_, failure)| failure.reason());
+        reason.split(" for ").next().unwrap_or(reason).to_owned()
     }
 }
 
@@ -318,6 +321,17 @@ mod tests {
         probe.succeeded();
         assert_eq!(health.snapshot().circuit, Circuit::Closed);
         health.admit(USUAL).unwrap().succeeded();
+    }
+
+    #[tokio::test]
+    async fn what_one_asked_for_is_not_told_to_another() {
+        let health = health();
+        let text = "upstream test: h answers 429 for manifests/1 of corp/secret";
+        let failure = Failure::limited(text, Duration::from_secs(30));
+        health.throttle(Duration::from_secs(30), false, &failure);
+        let refused = health.admit(USUAL).unwrap_err();
+        assert!(refused.reason().contains("answers 429 (asked again in "), "{refused}");
+        assert!(!refused.reason().contains("secret"), "{refused}");
     }
 
     #[tokio::test]
