@@ -180,6 +180,15 @@ impl Upstream {
         lists::referrers(&self.0, &self.0.remote_name(repository), subject, class).await
     }
 
+    /// Makes the HTTP client ready, so that the first request need not wait until the system's
+    /// authorities are read. Asks nobody.
+    pub async fn prepare(&self) {
+        for endpoint in &self.0.endpoints {
+            // What is wrong is told to the first who asks.
+            let _ = self.0.client(endpoint).await;
+        }
+    }
+
     /// Looks at every endpoint, for `lockgate doctor`.
     pub async fn probe(&self) -> Vec<EndpointProbe> {
         probe::all(&self.0).await
