@@ -2,6 +2,7 @@
 
 use crate::answer::ManifestContent;
 use crate::fill::refusal_of;
+use crate::memory::Thing;
 use crate::refusal::Refusal;
 use crate::routes::Located;
 use crate::shelf::{ContentNote, Shelf};
@@ -104,8 +105,8 @@ impl Manifests {
                 Err(failure) => {
                     if failure.kind() == FailureKind::Absent {
                         let ttl = located.repository.freshness.absent_ttl;
-                        let reason = failure.reason();
-                        shelf.memory.put_absence(&located.name, &reference, reason, ttl);
+                        let (thing, reason) = (Thing::Manifest(reference), failure.reason());
+                        shelf.memory.put_absence(&located.name, &thing, reason, ttl);
                     }
                     Err(FetchFailure::Upstream(failure))
                 }
@@ -157,7 +158,7 @@ async fn store(
         }
         None => return Err(FetchFailure::Internal("the store panicked".into())),
     }
-    shelf.memory.forget_absence(&located.name, reference);
+    shelf.memory.forget_absence(&located.name, &Thing::Manifest(reference.clone()));
     shelf.note_content(
         &mut batch,
         ContentNote {

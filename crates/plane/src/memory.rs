@@ -76,6 +76,13 @@ pub(crate) enum ListingOf {
     Referrers(Digest),
 }
 
+/// What can be absent. A digest that is no manifest may well be a blob, and the other way round.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Thing {
+    Manifest(Reference),
+    Blob(Digest),
+}
+
 /// An authoritative "absent", and who said it.
 #[derive(Clone, Debug)]
 pub(crate) struct Absence {
@@ -89,7 +96,7 @@ pub(crate) struct Memory {
     contents: Cache<(Name, Digest), Arc<ContentState>>,
     manifests: Cache<Digest, Arc<ManifestContent>>,
     listings: Cache<(Name, ListingOf), Arc<ListingState>>,
-    absences: Cache<(Name, Reference), Absence>,
+    absences: Cache<(Name, Thing), Absence>,
 }
 
 impl Memory {
@@ -157,8 +164,8 @@ impl Memory {
         self.listings.insert((name.clone(), of.clone()), state);
     }
 
-    pub(crate) fn absence(&self, name: &Name, reference: &Reference) -> Option<Absence> {
-        let key = (name.clone(), reference.clone());
+    pub(crate) fn absence(&self, name: &Name, thing: &Thing) -> Option<Absence> {
+        let key = (name.clone(), thing.clone());
         let absence = self.absences.get(&key)?;
         if absence.until > Instant::now() {
             return Some(absence);
@@ -167,23 +174,17 @@ impl Memory {
         None
     }
 
-    pub(crate) fn put_absence(
-        &self,
-        name: &Name,
-        reference: &Reference,
-        reason: &str,
-        ttl: Duration,
-    ) {
+    pub(crate) fn put_absence(&self, name: &Name, thing: &Thing, reason: &str, ttl: Duration) {
         if ttl.is_zero() {
             return;
         }
         let until = Instant::now() + ttl.min(Duration::from_secs(24 * 3600));
         let absence = Absence { until, reason: reason.into() };
-        self.absences.insert((name.clone(), reference.clone()), absence);
+        self.absences.insert((name.clone(), thing.clone()), absence);
     }
 
-    pub(crate) fn forget_absence(&self, name: &Name, reference: &Reference) {
-        self.absences.invalidate(&(name.clone(), reference.clone()));
+    pub(crate) fn forget_absence(&self, name: &Name, thing: &Thing) {
+        self.absences.invalidate(&(name.clone(), thing.clone()));
     }
 
     /// Forgets everything of names that match, after a purge; the catalog is asked again.

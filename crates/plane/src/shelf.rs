@@ -12,7 +12,7 @@ use blobs::{Blob, Store};
 use bytes::Bytes;
 use catalog::{Batch, Catalog, Content, ListingKey, ManifestRow};
 use jiff::Timestamp;
-use oci::{Digest, Manifest, MediaType, Name, Tag};
+use oci::{Digest, Manifest, ManifestKind, MediaType, Name, Tag};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -129,11 +129,16 @@ impl Shelf {
             let _ = self.store.remove(digest);
             return None;
         }
-        let row = self.catalog.manifest(digest).ok().flatten();
-        let media_type = row.map(|row| row.media_type).or_else(|| {
-            Manifest::parse(&bytes, None).ok().and_then(|manifest| manifest.media_type)
-        });
-        let media_type = media_type.unwrap_or(MediaType::OCI_MANIFEST);
+        let media_type = match self.catalog.manifest(digest).ok().flatten() {
+            Some(row) => row.media_type,
+            // The catalog does not know it now. Layers and configs lie in the store too: only what
+            // reads as a manifest is one.
+            None => {
+                let parsed = Manifest::parse(&bytes, None).ok();
+                let parsed = parsed.filter(|parsed| parsed.kind != ManifestKind::Other)?;
+                parsed.media_type.unwrap_or(MediaType::OCI_MANIFEST)
+            }
+        };
         Some(Arc::new(ManifestContent::new(*digest, media_type, bytes)))
     }
 

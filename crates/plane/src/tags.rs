@@ -8,7 +8,7 @@
 use crate::answer::{CacheState, ManifestContent};
 use crate::freshness::Verdict;
 use crate::manifests::{FetchFailure, Fetched, Manifests, is_public_somewhere};
-use crate::memory::{ContentState, TagState};
+use crate::memory::{ContentState, TagState, Thing};
 use crate::refusal::Refusal;
 use crate::routes::Located;
 use crate::shelf::{ContentNote, Shelf};
@@ -130,7 +130,12 @@ impl Resolver {
                 self.deleted(located, tag, known, since)
             }
             Some(Found::Unknown(failure)) => {
-                if serves {
+                // What was said to be gone stays so: an outage brings nothing back.
+                let may = known
+                    .state
+                    .gone_since
+                    .is_none_or(|since| freshness.serves_deleted(self.shelf.clock.since(since)));
+                if serves && may {
                     let reason = failure.reason();
                     tracing::debug!(name = %located.name, %tag, reason, "served stale");
                     return Ok(known.resolved(CacheStatus::Stale, age, true));
@@ -239,17 +244,14 @@ impl Resolver {
             return Ok(Resolved { content, private_to, cache: CacheState::HIT, asked: false });
         }
         let is_content = self.shelf.content(&located.name, digest).await.is_some();
-        if !is_content {
-            if let Some(content) = self.shelf.manifest(digest).await {
-                // Another name brought it: this one's own upstream has to have it too.
-                let size_bytes = content.bytes.len() as u64;
-                let media_type = Some(&content.media_type);
-                let proof =
-                    Proof { digest, is_manifest: true, size_bytes: Some(size_bytes), media_type };
-                let private_to = self.vouch(located, proof, class).await?;
-                let cache = CacheState { status: CacheStatus::Revalidated, age: None };
-                return Ok(Resolved { content, private_to, cache, asked: true });
-            }
+        if !is_content && let Some(content) = self.shelf.manifest(digest).await {
+            // Another name brought it: this one's own upstream has to have it too.
+            let size_bytes = Some(content.bytes.len() as u64);
+            let media_type = Some(&content.media_type);
+            let proof = Proof { digest, is_manifest: true, size_bytes, media_type };
+            let private_to = self.vouch(located, proof, class).await?;
+            let cache = CacheState { status: CacheStatus::Revalidated, age: None };
+            return Ok(Resolved { content, private_to, cache, asked: true });
         }
         self.fetch(located, &Reference::Digest(*digest), class).await
     }
@@ -261,7 +263,12 @@ impl Resolver {
         digest: &Digest,
     ) -> Option<(Arc<ManifestContent>, Arc<ContentState>)> {
         let row = self.shelf.content(name, digest).await?;
-        let content = self.shelf.manifest(digest).await?;
+        let mut content = self.shelf.manifest(digest).await?;
+        // Another name's upstream may call the same bytes something else.
+        if let Some(own) = row.media_type.as_ref().filter(|own| **own != content.media_type) {
+            let bytes = content.bytes.clone();
+            content = Arc::new(ManifestContent::new(*digest, own.clone(), bytes));
+        }
         self.shelf.note_use(name, digest, &row, self.shelf.clock.now());
         Some((content, row))
     }
@@ -272,7 +279,8 @@ impl Resolver {
         reference: &Reference,
         class: Class,
     ) -> Result<Resolved, Refusal> {
-        if let Some(absence) = self.shelf.memory.absence(&located.name, reference) {
+        let thing = Thing::Manifest(reference.clone());
+        if let Some(absence) = self.shelf.memory.absence(&located.name, &thing) {
             let reason = absence.reason.to_string();
             return Err(Refusal::Absent { code: ErrorCode::ManifestUnknown, reason });
         }
@@ -298,9 +306,11 @@ impl Resolver {
             return Ok(None);
         }
         let reference = Reference::Digest(*digest);
-        let code =
-            if proof.is_manifest { ErrorCode::ManifestUnknown } else { ErrorCode::BlobUnknown };
-        if let Some(absence) = self.shelf.memory.absence(&located.name, &reference) {
+        let (code, thing) = match proof.is_manifest {
+            true => (ErrorCode::ManifestUnknown, Thing::Manifest(reference.clone())),
+            false => (ErrorCode::BlobUnknown, Thing::Blob(*digest)),
+        };
+        if let Some(absence) = self.shelf.memory.absence(&located.name, &thing) {
             return Err(Refusal::Absent { code, reason: absence.reason.to_string() });
         }
         let Some(upstream) = &located.repository.upstream else {
@@ -322,7 +332,7 @@ impl Resolver {
             Err(failure) => {
                 if failure.kind() == FailureKind::Absent {
                     let ttl = located.repository.freshness.absent_ttl;
-                    self.shelf.memory.put_absence(&located.name, &reference, failure.reason(), ttl);
+                    self.shelf.memory.put_absence(&located.name, &thing, failure.reason(), ttl);
                 }
                 Err(crate::fill::refusal_of(&failure, code))
             }

@@ -133,7 +133,10 @@ async fn a_full_disk_passes_bytes_on_uncached_and_is_loud() {
         let (bytes, _) = pull.await.unwrap().unwrap();
         assert_eq!(testkit::sha256(&bytes), digest);
     }
-    assert!(rig.metric("lockgate_fills_finished_total{result=\"unkept\"}") >= 1.0);
+    rig.eventually("it is counted", async |rig| {
+        rig.metric("lockgate_fills_finished_total{result=\"unkept\"}") >= 1.0
+    })
+    .await;
 }
 
 #[tokio::test]

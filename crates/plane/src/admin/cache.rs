@@ -5,6 +5,7 @@ use super::{
     read,
 };
 use crate::jobs::parse_reference;
+use crate::memory::Thing;
 use crate::plane::Plane;
 use catalog::{Batch, CacheCursor, CacheFilter, CachedRow};
 use oci::{Digest, Name, Reference};
@@ -101,7 +102,8 @@ impl Plane {
             PurgeTarget::Tag(name, tag) => {
                 let name = self.canonical(&name)?;
                 self.core.shelf.memory.forget_tag(&name, &tag);
-                self.core.shelf.memory.forget_absence(&name, &Reference::Tag(tag.clone()));
+                let thing = Thing::Manifest(Reference::Tag(tag.clone()));
+                self.core.shelf.memory.forget_absence(&name, &thing);
                 let mut batch = Batch::new();
                 batch.remove_tag(&name, &tag);
                 self.write(batch).await?;

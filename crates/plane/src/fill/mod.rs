@@ -63,6 +63,23 @@ pub(crate) struct FillSource {
 #[derive(Clone)]
 pub(crate) struct Fills(Arc<Inner>);
 
+/// Fills that wait or run, for each that may run; who would begin one more is sent away.
+const WAITING_FACTOR: usize = 16;
+
+/// What came of asking for a fill.
+pub(crate) enum Boarding {
+    /// It was begun now.
+    Begun(FillReader),
+    /// It ran already.
+    Joined(FillReader),
+    /// It runs for other names; one's own upstream has to say that it has the digest.
+    Unvouched(Arc<Fill>),
+    /// It is being parked: another can begin once it has ended.
+    Parking(Arc<Fill>),
+    /// Too many wait or run.
+    Full,
+}
+
 struct Inner {
     shelf: Arc<Shelf>,
     settings: FillSettings,
@@ -85,29 +102,42 @@ impl Fills {
         }))
     }
 
-    /// The fill of a digest, if one runs. Joining it may need a word of one's own upstream first:
-    /// [`Fill::is_vouched_by`].
-    pub(crate) fn find(&self, digest: &Digest) -> Option<Arc<Fill>> {
-        self.0.running.lock().get(digest).cloned()
-    }
-
-    /// Reads along with the fill of a digest, which is begun from `source` if none runs. The flag
-    /// tells whether one did.
-    pub(crate) fn join_or_start(&self, digest: &Digest, source: FillSource) -> (FillReader, bool) {
+    /// Reads along with the fill of a digest, which is begun from `source` if none runs. Whether
+    /// the name may join is judged under the same lock, so that no fill slips in between.
+    pub(crate) fn join_or_start(&self, digest: &Digest, source: FillSource) -> Boarding {
         let mut running = self.0.running.lock();
-        if let Some(fill) = running.get(digest) {
-            let reader = FillReader::new(fill.clone());
+        match running.get(digest) {
+            Some(fill) if fill.is_parking() => return Boarding::Parking(fill.clone()),
             // On a full disk, who comes too late for what is gone begins a fill of its own.
-            if fill.can_serve_from(0) {
-                return (reader, true);
+            Some(fill) if fill.can_serve_from(0) => {
+                return match fill.is_vouched_by(&source.name) {
+                    true => Boarding::Joined(FillReader::new(fill.clone())),
+                    false => Boarding::Unvouched(fill.clone()),
+                };
             }
+            Some(_) => {}
+            None if running.len() >= self.0.settings.max_concurrent * WAITING_FACTOR => {
+                return Boarding::Full;
+            }
+            None => {}
         }
         let fill = Arc::new(Fill::new(*digest, source.name.clone()));
+        let reader = FillReader::new(fill.clone());
         running.insert(*digest, fill.clone());
         drop(running);
-        let reader = FillReader::new(fill.clone());
         self.0.tasks.spawn(writer::run(self.clone(), fill, source));
-        (reader, false)
+        Boarding::Begun(reader)
+    }
+
+    /// Lets a fill be parked if nobody reads it; from then on nobody joins it.
+    fn park_if_unwanted(&self, fill: &Fill) -> bool {
+        // Readers come only under this lock.
+        let _running = self.0.running.lock();
+        let is_unwanted = fill.reader_count() == 0;
+        if is_unwanted {
+            fill.set_parking();
+        }
+        is_unwanted
     }
 
     /// How many run.

@@ -28,6 +28,11 @@ impl FillReader {
         Self { fill, place, progress, position: 0, end: None }
     }
 
+    /// Whether its failures are the word of this name's own upstream.
+    pub(crate) fn is_begun_for(&self, name: &oci::Name) -> bool {
+        self.fill.initiator() == name
+    }
+
     /// Another reader of the same fill, from the beginning.
     pub(crate) fn another(&self) -> Self {
         Self::new(self.fill.clone())

@@ -29,6 +29,8 @@ pub(crate) struct Fill {
     part: OnceLock<PartReader>,
     /// The disk is full: what leaves the window is gone.
     is_unkept: AtomicBool,
+    /// It is about to end for want of readers, and takes no more.
+    is_parking: AtomicBool,
     readers: Mutex<HashMap<u64, Arc<AtomicU64>>>,
     reader_ids: AtomicU64,
     reader_count: watch::Sender<usize>,
@@ -66,6 +68,8 @@ pub(crate) enum FillFailure {
     Mismatch(Arc<str>),
     /// Nobody wanted it any more, or the process stops.
     Parked,
+    /// No failure at all: the store had the blob already.
+    Stored,
     /// Our own trouble.
     Internal(Arc<str>),
 }
@@ -76,6 +80,7 @@ impl FillFailure {
             Self::Upstream(failure) => failure.reason().to_owned(),
             Self::Mismatch(text) | Self::Internal(text) => text.to_string(),
             Self::Parked => "the download was parked".to_owned(),
+            Self::Stored => "the store has it already".to_owned(),
         }
     }
 }
@@ -148,6 +153,7 @@ impl Fill {
             window: Mutex::default(),
             part: OnceLock::new(),
             is_unkept: AtomicBool::new(false),
+            is_parking: AtomicBool::new(false),
             readers: Mutex::default(),
             reader_ids: AtomicU64::new(0),
             reader_count: watch::Sender::new(0),
@@ -167,6 +173,20 @@ impl Fill {
 
     pub(super) fn initiator(&self) -> &Name {
         &self.initiator
+    }
+
+    pub(super) fn is_parking(&self) -> bool {
+        self.is_parking.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_parking(&self) {
+        self.is_parking.store(true, Ordering::Release);
+    }
+
+    /// Waits until it has ended, however that is.
+    pub(crate) async fn ended(&self) {
+        let ended = |p: &Progress| matches!(p.phase, Phase::Complete | Phase::Failed(_));
+        let _ = self.subscribe().wait_for(ended).await;
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Progress> {
@@ -247,6 +267,18 @@ impl Fill {
         self.window.lock().drop_before(taken.max(kept));
     }
 
+    /// Gives up readers whose next bytes are gone, so that nobody waits for them again. They find
+    /// out when they go on.
+    pub(super) fn give_up_laggards(&self) {
+        let kept = self.kept.load(Ordering::Acquire);
+        let Some(start) = self.window.lock().start().filter(|start| *start > kept) else { return };
+        for position in self.readers.lock().values() {
+            if position.load(Ordering::Acquire) < start {
+                position.store(u64::MAX, Ordering::Release);
+            }
+        }
+    }
+
     /// All bytes are there and right.
     pub(super) fn complete(&self, total_bytes: u64) {
         self.released.store(total_bytes, Ordering::Release);
@@ -287,5 +319,28 @@ impl Fill {
         let start = self.window.lock().start();
         let kept = self.kept.load(Ordering::Acquire);
         start.is_none_or(|start| start <= kept || position >= start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lost_its_place_is_waited_for_no_more() {
+        let fill = Arc::new(Fill::new(Digest::sha256(b"x"), Name::parse("a/b").unwrap()));
+        fill.set_unkept();
+        let (slow, quick) = (fill.enter(), fill.enter());
+        for offset in 0..4 {
+            fill.publish(offset * 10, Bytes::from_static(&[0; 10]), offset * 10 + 10, false);
+        }
+        quick.at(40);
+        fill.drop_taken();
+        assert_eq!(fill.window_bytes(), 40, "the slow one is waited for");
+        fill.shrink_window(20);
+        fill.give_up_laggards();
+        fill.drop_taken();
+        assert_eq!(fill.window_bytes(), 0, "but not for ever");
+        drop((slow, quick));
     }
 }

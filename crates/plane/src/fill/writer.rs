@@ -45,6 +45,8 @@ struct Gathered {
 enum Ended {
     Failed(FillFailure),
     Parked,
+    /// There was nothing to do.
+    Stored,
 }
 
 impl From<FillFailure> for Ended {
@@ -80,6 +82,11 @@ pub(super) async fn run(fills: Fills, fill: Arc<Fill>, source: FillSource) {
             fill.fail(FillFailure::Parked);
             tracing::info!(%digest, upstream, "download parked: nobody waits for it");
             FillResult::Parked
+        }
+        Ok(Err(Ended::Stored)) => {
+            fills.remove(&fill);
+            fill.fail(FillFailure::Stored);
+            FillResult::Complete
         }
         Ok(Err(Ended::Failed(failure))) => {
             fills.remove(&fill);
@@ -117,8 +124,16 @@ impl Writer {
     /// `true`: the blob is in the store. `false`: all of it was passed on, and there was no space.
     async fn run(&self) -> Result<bool, Ended> {
         let stop = &self.fills.0.stop;
-        let slot = stop.run_until_cancelled(self.fills.0.slots.acquire()).await;
-        let Some(Ok(_slot)) = slot else { return Err(Ended::Parked) };
+        let slot = tokio::select! {
+            slot = self.fills.0.slots.acquire() => slot,
+            () = stop.cancelled() => return Err(Ended::Parked),
+            () = self.unwanted() => return Err(Ended::Parked),
+        };
+        let Ok(_slot) = slot else { return Err(Ended::Parked) };
+        // Another fill of it may have ended after this one's reader looked.
+        if self.shelf.blob(&self.fill.digest).await.is_some() {
+            return Err(Ended::Stored);
+        }
         let (sink, offset, transfer) = match self.open_part().await? {
             Some(part) => {
                 let (part, transfer) = self.begin(part).await?;
@@ -140,6 +155,16 @@ impl Writer {
             return Err(self.spoilt(sink, FillFailure::Mismatch(text.into())).await);
         }
         self.finish(sink, size_bytes).await
+    }
+
+    /// Resolves when nobody wants it any more, and nobody can join it any more either.
+    async fn unwanted(&self) {
+        loop {
+            self.fill.abandoned(self.fills.0.settings.linger).await;
+            if self.fills.park_if_unwanted(&self.fill) {
+                return;
+            }
+        }
     }
 
     /// Drops the part, so that nothing of it is resumed.
@@ -276,7 +301,7 @@ impl Writer {
         transfer: &mut Transfer,
     ) -> Result<(Sink, u64), Ended> {
         let total = transfer.total_bytes();
-        let mut abandoned = Box::pin(self.fill.abandoned(self.fills.0.settings.linger));
+        let mut abandoned = Box::pin(self.unwanted());
         let mut batch = self.gather(transfer, offset, total, &mut abandoned).await?;
         loop {
             let end = batch.end.take();
@@ -350,14 +375,16 @@ impl Writer {
     /// slow loses its place.
     async fn make_room(&self, bytes: usize) {
         let deadline = tokio::time::Instant::now() + LAGGARD_TIME;
+        let max_bytes = self.window_bytes();
         loop {
             self.fill.drop_taken();
-            if self.fill.window_bytes() + bytes <= WINDOW_MAX_BYTES {
+            if self.fill.window_bytes() + bytes <= max_bytes {
                 return;
             }
             let waited = tokio::time::timeout_at(deadline, self.fill.advanced.notified()).await;
             if waited.is_err() {
-                self.fill.shrink_window(WINDOW_MAX_BYTES.saturating_sub(bytes));
+                self.fill.shrink_window(max_bytes.saturating_sub(bytes));
+                self.fill.give_up_laggards();
                 return;
             }
         }

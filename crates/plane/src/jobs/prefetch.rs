@@ -4,7 +4,7 @@
 use super::{Held, JobState, PrefetchRequest};
 use crate::admin::AdminError;
 use crate::fill::FillReader;
-use crate::pipeline;
+use crate::pipeline::{self, Brought};
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use crate::routes::Located;
@@ -22,6 +22,8 @@ use upstream::Class;
 const FETCHED_AT_A_TIME: usize = 3;
 /// How often progress is told.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
+/// How long a complete download may take to be committed.
+const COMMIT_TIME: Duration = Duration::from_secs(60);
 /// Indexes within indexes.
 const DEPTH_MAX: usize = 3;
 
@@ -185,14 +187,15 @@ async fn blob_of(
     blob: Descriptor,
     done: &AtomicU64,
 ) -> Result<(), String> {
-    let has = core.shelf.content(&located.name, &blob.digest).await.is_some();
-    if has && core.shelf.blob(&blob.digest).await.is_some() {
-        tell(core, job, done, blob.size_bytes);
-        return Ok(());
-    }
     let media_type = Some(blob.media_type.clone());
     let begun = pipeline::fill(core, located, &blob.digest, media_type, Class::Prefetch).await;
-    let (mut reader, _, _) = begun.map_err(|refusal| refusal.to_string())?;
+    let mut reader = match begun.map_err(|refusal| refusal.to_string())? {
+        Brought::Filling { reader, .. } => reader,
+        Brought::Stored(_) => {
+            tell(core, job, done, blob.size_bytes);
+            return Ok(());
+        }
+    };
     let mut told = 0;
     loop {
         let ended = tokio::time::timeout(TOLD_EVERY, reader.completed()).await;
@@ -200,8 +203,21 @@ async fn blob_of(
         if let Ok(ended) = ended {
             let rest = blob.size_bytes.saturating_sub(told);
             tell(core, job, done, rest);
-            return ended.map_err(|failure| failure.text());
+            ended.map_err(|failure| failure.text())?;
+            return kept(core, &blob.digest).await;
         }
+    }
+}
+
+/// Waits until a download that is complete is in the store: only then is it fetched for good.
+async fn kept(core: &Arc<Core>, digest: &Digest) -> Result<(), String> {
+    let deadline = tokio::time::Instant::now() + COMMIT_TIME;
+    while core.fills.is_running(digest) && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    match core.shelf.blob(digest).await {
+        Some(_) => Ok(()),
+        None => Err("it was downloaded and not kept: the disk is full".to_owned()),
     }
 }
 

@@ -30,7 +30,7 @@ mod serve;
 pub(crate) use identify::identify;
 pub(crate) use record::Recorder;
 pub use record::{Trail, TrailEnd};
-pub(crate) use serve::{BlobSource, fill};
+pub(crate) use serve::{BlobSource, Brought, fill};
 
 use crate::answer::Served;
 use crate::ask::Ask;

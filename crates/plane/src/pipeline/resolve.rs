@@ -7,14 +7,14 @@ use super::Trail;
 use super::route::{Routed, manifest_reference};
 use crate::answer::{CacheState, ManifestContent};
 use crate::lists;
-use crate::memory::ContentState;
+use crate::memory::{ContentState, Thing};
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use crate::routes::Located;
 use crate::tags::{Proof, Resolved};
 use crate::view::View;
 use blobs::Blob;
-use oci::{Descriptor, Digest, ErrorCode, Name, Reference, Tag};
+use oci::{Descriptor, Digest, ErrorCode, Name, Tag};
 use policy::{Action, Intent, Leave, Object, Principal};
 use std::sync::Arc;
 use telemetry::CacheStatus;
@@ -131,18 +131,9 @@ async fn blob(
         }
         (None, None) if is_head => known(core, located, digest).await,
         (None, None) => {
-            let reference = Reference::Digest(*digest);
-            if let Some(absence) = shelf.memory.absence(&located.name, &reference) {
+            if let Some(absence) = shelf.memory.absence(&located.name, &Thing::Blob(*digest)) {
                 let reason = absence.reason.to_string();
                 return Err(Refusal::Absent { code: ErrorCode::BlobUnknown, reason });
-            }
-            // A fill that runs for another name is joined once our own upstream said "found".
-            if let Some(fill) = core.fills.find(digest).filter(|f| !f.is_vouched_by(&located.name))
-            {
-                let proof =
-                    Proof { digest, is_manifest: false, size_bytes: None, media_type: None };
-                core.resolver.vouch(located, proof, Class::Waiting).await?;
-                fill.vouch(&located.name);
             }
             let private_to = located.repository.scope(&located.upstream_name).map(Into::into);
             target(BlobPlace::Upstream { media_type: None }, private_to, CacheState::MISS)

@@ -4,17 +4,19 @@ use super::resolve::{BlobPlace, Target};
 use super::route::Routed;
 use crate::answer::{BlobAnswer, CacheState, Served, What};
 use crate::ask::Ask;
-use crate::fill::{FillFailure, FillReader, FillSource};
+use crate::fill::{Boarding, FillFailure, FillReader, FillSource};
+use crate::memory::Thing;
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use crate::routes::Located;
 use crate::stream::{ByteStream, StreamError};
+use crate::tags::Proof;
 use crate::view::View;
 use blobs::{Blob, ReadHow};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use oci::range::ByteRange;
-use oci::{Digest, MediaType, Reference};
+use oci::{Digest, MediaType};
 use policy::{Facts, Intent, Permit, Principal};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,9 @@ use upstream::{Class, FailureKind};
 
 /// How long a client waits for a download to begin: longer than all mirrors take to fail.
 const BEGIN_TIME: Duration = Duration::from_secs(60);
+
+/// Fills that one request joins or begins, one after the other, when they end before it has a byte.
+const ATTEMPTS: usize = 4;
 
 pub(super) async fn serve(
     core: &Arc<Core>,
@@ -75,15 +80,24 @@ async fn blob(
             (Source::Known(size_bytes), media_type, cache)
         }
         BlobPlace::Upstream { media_type } => {
-            let (reader, size_bytes, status) =
-                fill(core, located, &digest, media_type.clone(), Class::Waiting).await?;
-            let cache = CacheState { status, age: None };
-            (Source::Fill { reader, size_bytes }, media_type, cache)
+            match fill(core, located, &digest, media_type.clone(), Class::Waiting).await? {
+                Brought::Filling { reader, size_bytes, status } => {
+                    let cache = CacheState { status, age: None };
+                    (Source::Fill { reader, size_bytes }, media_type, cache)
+                }
+                Brought::Stored(blob) => (Source::Stored(blob), media_type, CacheState::HIT),
+            }
         }
     };
     let media_type = media_type.unwrap_or(MediaType::OCTET_STREAM);
     let source = BlobSource { source, how, guard: Arc::new(guard) };
     Ok((BlobAnswer { digest, media_type, source }, cache))
+}
+
+/// A blob on its way, or in the store after all.
+pub(crate) enum Brought {
+    Stored(Blob),
+    Filling { reader: FillReader, size_bytes: Option<u64>, status: CacheStatus },
 }
 
 /// Joins or begins the fill of a blob and waits until its upstream has answered.
@@ -93,51 +107,99 @@ pub(crate) async fn fill(
     digest: &Digest,
     media_type: Option<MediaType>,
     class: Class,
-) -> Result<(FillReader, Option<u64>, CacheStatus), Refusal> {
-    let Some(upstream) = located.repository.upstream.clone() else {
-        return Err(Refusal::Internal("the repository has no upstream".to_owned()));
-    };
-    // Twice: the fill that was joined may fail by the upstream of another name.
-    for attempt in 0.. {
-        let source = FillSource {
-            upstream: upstream.clone(),
-            upstream_label: located.repository.upstream_name.clone(),
-            upstream_name: located.upstream_name.clone(),
-            name: located.name.clone(),
-            private_to: located.repository.scope(&located.upstream_name),
-            media_type: media_type.clone(),
-            class,
+) -> Result<Brought, Refusal> {
+    let mut last = None;
+    for attempt in 0..ATTEMPTS {
+        let source = source_of(located, media_type.clone(), class)?;
+        let (mut reader, joined) = match core.fills.join_or_start(digest, source) {
+            Boarding::Begun(reader) => (reader, false),
+            Boarding::Joined(reader) => (reader, true),
+            Boarding::Unvouched(fill) => {
+                vouched(core, located, digest, class).await?;
+                fill.vouch(&located.name);
+                continue;
+            }
+            Boarding::Parking(fill) => {
+                let _ = tokio::time::timeout(BEGIN_TIME, fill.ended()).await;
+                continue;
+            }
+            Boarding::Full => return Err(too_many()),
         };
-        let (mut reader, joined) = core.fills.join_or_start(digest, source);
-        let answered = tokio::time::timeout(BEGIN_TIME, reader.answered()).await;
-        let failure = match answered {
+        let failure = match tokio::time::timeout(BEGIN_TIME, reader.answered()).await {
             Ok(Ok(size_bytes)) => {
                 let status = if joined { CacheStatus::Joined } else { CacheStatus::Miss };
                 let status = if core.shelf.is_full() { CacheStatus::Uncached } else { status };
-                return Ok((reader, size_bytes, status));
+                return Ok(Brought::Filling { reader, size_bytes, status });
+            }
+            Ok(Err(FillFailure::Stored)) => {
+                vouched(core, located, digest, class).await?;
+                match core.shelf.blob(digest).await {
+                    Some(blob) => return Ok(Brought::Stored(blob)),
+                    None => continue,
+                }
             }
             Ok(Err(failure)) => failure,
-            Err(_) => {
-                return Err(Refusal::Indeterminate {
-                    reason: "too many downloads are under way".to_owned(),
-                    retry_after: None,
-                    is_rate_limit: false,
-                });
-            }
+            Err(_) => return Err(too_many()),
         };
-        if joined && attempt == 0 {
+        // What another name's upstream says is no word about this one, and one that was begun for
+        // nobody in particular may have been turned away where a client is not.
+        let is_own = reader.is_begun_for(&located.name);
+        if joined && (attempt == 0 || !is_own) {
+            last = Some(failure.text());
             continue;
         }
         if let FillFailure::Upstream(failure) = &failure
             && failure.kind() == FailureKind::Absent
         {
-            let (reference, reason) = (Reference::Digest(*digest), failure.reason());
+            let (thing, reason) = (Thing::Blob(*digest), failure.reason());
             let ttl = located.repository.freshness.absent_ttl;
-            core.shelf.memory.put_absence(&located.name, &reference, reason, ttl);
+            core.shelf.memory.put_absence(&located.name, &thing, reason, ttl);
         }
         return Err(Refusal::from(&failure));
     }
-    Err(Refusal::Internal("a download was never begun".to_owned()))
+    let reason = last.unwrap_or_else(|| "the download ended before it began".to_owned());
+    Err(Refusal::Indeterminate { reason, retry_after: None, is_rate_limit: false })
+}
+
+fn source_of(
+    located: &Located,
+    media_type: Option<MediaType>,
+    class: Class,
+) -> Result<FillSource, Refusal> {
+    let Some(upstream) = located.repository.upstream.clone() else {
+        return Err(Refusal::Internal("the repository has no upstream".to_owned()));
+    };
+    Ok(FillSource {
+        upstream,
+        upstream_label: located.repository.upstream_name.clone(),
+        upstream_name: located.upstream_name.clone(),
+        name: located.name.clone(),
+        private_to: located.repository.scope(&located.upstream_name),
+        media_type,
+        class,
+    })
+}
+
+/// That this name has the digest: by its row, or by its own upstream's word (contracts §5).
+async fn vouched(
+    core: &Arc<Core>,
+    located: &Located,
+    digest: &Digest,
+    class: Class,
+) -> Result<(), Refusal> {
+    if core.shelf.content(&located.name, digest).await.is_some() {
+        return Ok(());
+    }
+    let proof = Proof { digest, is_manifest: false, size_bytes: None, media_type: None };
+    core.resolver.vouch(located, proof, class).await.map(drop)
+}
+
+fn too_many() -> Refusal {
+    Refusal::Indeterminate {
+        reason: "too many downloads are under way".to_owned(),
+        retry_after: None,
+        is_rate_limit: false,
+    }
 }
 
 /// Where the bytes of a permitted blob come from.
@@ -197,7 +259,8 @@ impl BlobSource {
         &self,
         bytes: impl Stream<Item = Result<Bytes, StreamError>> + Send + 'static,
     ) -> ByteStream {
-        let mut watch = Watch { guard: self.guard.clone(), seen: self.guard.generation };
+        let seen = self.guard.generation;
+        let mut watch = Watch { guard: self.guard.clone(), seen, is_withdrawn: false };
         ByteStream::new(bytes.map(move |next| match next {
             Ok(_) if !watch.may_go_on() => Err(StreamError::Withdrawn),
             next => next,
@@ -232,16 +295,19 @@ impl Guard {
 struct Watch {
     guard: Arc<Guard>,
     seen: u64,
+    is_withdrawn: bool,
 }
 
 impl Watch {
     fn may_go_on(&mut self) -> bool {
         let guard = &self.guard;
-        if guard.core.generation() == self.seen {
-            return true;
+        if guard.core.generation() != self.seen && !self.is_withdrawn {
+            let view = guard.core.view();
+            self.seen = view.generation;
+            let access = &view.access;
+            self.is_withdrawn =
+                !policy::still_allowed(access, &guard.principal, &guard.intent, &guard.facts);
         }
-        let view = guard.core.view();
-        self.seen = view.generation;
-        policy::still_allowed(&view.access, &guard.principal, &guard.intent, &guard.facts)
+        !self.is_withdrawn
     }
 }
