@@ -137,3 +137,35 @@ async fn a_prefetch_brings_one_platform_and_tells_what_failed() {
     let wrong = PrefetchRequest { references: vec!["nowhere/x".to_owned()], platforms: vec![] };
     assert!(rig.plane.prefetch(wrong).await.is_err());
 }
+
+#[tokio::test]
+async fn what_a_manifest_lists_that_was_served_just_now_is_not_removed() {
+    let registry = FakeRegistry::start().await;
+    let image = registry.image("a/b", "1", ImageSpec::layers([1 << 20]));
+    let grace = Duration::from_secs(300);
+    let mut setup = small(4 << 20);
+    setup.keep.grace = grace;
+    let text = documents(&registry.url(), ", freshness: { tagTtl: forever }");
+    let rig = Rig::with(&text, setup).await;
+    let (tag, layer) = (through(&image.tag_path()), through(&image.layer_path(0)));
+    rig.manifest(&tag).await.unwrap();
+    rig.blob(&layer).await.unwrap();
+    for seed in 30..34 {
+        rig.clock.advance(2 * grace);
+        let digest = registry.synthetic_blob("x", 1 << 20, seed);
+        rig.blob(&through(&blob_path("x", &digest))).await.unwrap();
+    }
+    let digest = oci::Digest::parse(&image.layers[0].digest).unwrap();
+    let is_condemned = async |rig: &Rig| {
+        let condemned = rig.catalog.condemned(rig.clock.now(), 100);
+        condemned.unwrap().contains(&digest)
+    };
+    rig.eventually("the layer is condemned", is_condemned).await;
+    // A client is given the manifest just before the grace is over, and asks for the layer after.
+    rig.clock.advance(grace - Duration::from_secs(60));
+    rig.manifest(&tag).await.unwrap();
+    rig.clock.advance(Duration::from_secs(120));
+    rig.eventually("it is neither condemned nor removed", async |rig| !is_condemned(rig).await)
+        .await;
+    assert_eq!(rig.blob(&layer).await.unwrap().1, CacheStatus::Hit);
+}

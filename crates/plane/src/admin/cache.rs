@@ -101,12 +101,13 @@ impl Plane {
         match target {
             PurgeTarget::Tag(name, tag) => {
                 let name = self.canonical(&name)?;
-                self.core.shelf.memory.forget_tag(&name, &tag);
                 let thing = Thing::Manifest(Reference::Tag(tag.clone()));
                 self.core.shelf.memory.forget_absence(&name, &thing);
                 let mut batch = Batch::new();
                 batch.remove_tag(&name, &tag);
                 self.write(batch).await?;
+                // Not before: a request would read the row again.
+                self.core.shelf.memory.forget_tag(&name, &tag);
                 purged.tags = 1;
             }
             PurgeTarget::Digest(digest) => {
@@ -175,9 +176,9 @@ impl Plane {
         batch.drop_content(&row.name, &row.digest);
         for tag in &row.tags {
             batch.remove_tag(&row.name, tag);
-            self.core.shelf.memory.forget_tag(&row.name, tag);
         }
         self.write(batch).await?;
+        row.tags.iter().for_each(|tag| self.core.shelf.memory.forget_tag(&row.name, tag));
         self.core.shelf.memory.forget_content(&row.name, &row.digest);
         Ok(())
     }

@@ -375,7 +375,8 @@ impl Writer {
     /// slow loses its place.
     async fn make_room(&self, bytes: usize) {
         let deadline = tokio::time::Instant::now() + LAGGARD_TIME;
-        let max_bytes = self.window_bytes();
+        // Room for two chunks of the largest size: the one that waits for the digest, and this one.
+        let max_bytes = self.window_bytes().max(6 * BATCH_BYTES);
         loop {
             self.fill.drop_taken();
             if self.fill.window_bytes() + bytes <= max_bytes {

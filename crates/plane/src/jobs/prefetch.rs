@@ -196,6 +196,8 @@ async fn blob_of(
             return Ok(());
         }
     };
+    // It reads nothing: on a full disk nobody must wait for it.
+    reader.step_aside();
     let mut told = 0;
     loop {
         let ended = tokio::time::timeout(TOLD_EVERY, reader.completed()).await;

@@ -47,6 +47,15 @@ impl Keep {
         }
     }
 
+    /// Whether a manifest that lists it was served lately, as far as can be told.
+    pub(super) fn is_listed_lately(&self, digest: &Digest) -> bool {
+        let Ok(parents) = self.core.shelf.catalog.parents_of(digest, PARENTS_MAX) else {
+            return true;
+        };
+        let state = self.state.lock();
+        parents.iter().any(|parent| state.recent.contains_key(parent))
+    }
+
     fn tags_pinned_by_resources(&self) -> Option<Vec<(Name, Tag)>> {
         let view = self.core.view();
         let mut pinned = Vec::new();

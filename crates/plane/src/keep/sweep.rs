@@ -50,6 +50,13 @@ impl Keep {
         let Ok(condemned) = shelf.catalog.condemned(before, PAGE) else { return (0, 0) };
         let (mut blobs, mut bytes) = (0, 0);
         for digest in condemned {
+            // Under pressure a client that was just told of it has to wait for a download.
+            if !grace.is_zero() && self.is_listed_lately(&digest) {
+                let mut batch = Batch::new();
+                batch.uncondemn(&digest);
+                shelf.submit(batch);
+                continue;
+            }
             if let Some(size_bytes) = self.remove(&digest) {
                 blobs += 1;
                 bytes += size_bytes;

@@ -22,6 +22,7 @@ pub struct Rig {
     pub clock: Clock,
     pub dir: Arc<tempfile::TempDir>,
     pub metrics: Arc<Metrics>,
+    pub catalog: catalog::Catalog,
     ids: RequestIds,
 }
 
@@ -71,7 +72,7 @@ impl Rig {
         let options = Options {
             data_dir,
             store: blobs::Store::open(store).unwrap(),
-            catalog,
+            catalog: catalog.clone(),
             metrics: metrics.clone(),
             access_log: None,
             keep: setup.keep,
@@ -79,7 +80,7 @@ impl Rig {
             clock: clock.clone(),
         };
         let plane = Plane::start(options, set_of(text), "test.yaml").await.unwrap();
-        Self { plane, clock, dir, metrics, ids: RequestIds::new() }
+        Self { plane, clock, dir, metrics, catalog, ids: RequestIds::new() }
     }
 
     pub async fn ask(&self, method: Method, path: &str) -> Result<Served, Refusal> {
