@@ -47,16 +47,29 @@ pub enum Opened {
 
 impl Catalog {
     /// Opens the database at `path`, or makes it; its directory must be there. An older schema is
-    /// migrated after a copy was put beside the file; a broken file is moved aside, loudly.
+    /// migrated after a copy was put beside the file; a broken file is moved aside, loudly. One that
+    /// can be read and not written is read: [`Status::problem`] says so, and what is submitted waits
+    /// until it can be written. Other processes cannot open the file until it is closed.
     ///
     /// # Errors
     /// [`Error::Newer`] and [`Error::NotOurs`] leave the file as it is; [`Error::Unavailable`] when
-    /// it is locked or cannot be written, and [`Error::File`] when it cannot be moved or copied.
+    /// it is locked or cannot be read, and [`Error::File`] when it cannot be moved or copied.
     pub fn open(path: &Path) -> Result<(Self, Opened), Error> {
-        let (open, opened) = file::open(path)?;
-        let readers = Arc::new(Readers::of_file(path.to_owned(), open.identity()));
-        let place = Place::File { path: path.to_owned(), open: Some(open) };
-        Ok((Self::start(path, readers, place)?, opened))
+        let readers = Arc::new(Readers::of_file(path.to_owned()));
+        let queue = Arc::new(Queue::default());
+        let (open, opened) = match file::open(path) {
+            Ok((open, opened)) => {
+                readers.renew(open.identity());
+                (Some(open), opened)
+            }
+            Err(error) if readers.freeze_after(&error, path) => {
+                queue.trouble(error.describe());
+                (None, Opened::Existing)
+            }
+            Err(error) => return Err(error),
+        };
+        let place = Place::File { path: path.to_owned(), open };
+        Ok((Self::start(path, queue, readers, place)?, opened))
     }
 
     /// A database that lives as long as the process: for tests, and to serve at all when the one on
@@ -64,11 +77,15 @@ impl Catalog {
     pub fn in_memory() -> Result<Self, Error> {
         let connection = Arc::new(Mutex::new(file::open_in_memory()?));
         let readers = Arc::new(Readers::in_memory(connection.clone()));
-        Self::start(Path::new(":memory:"), readers, Place::Memory(connection))
+        Self::start(Path::new(":memory:"), Arc::default(), readers, Place::Memory(connection))
     }
 
-    fn start(path: &Path, readers: Arc<Readers>, place: Place) -> Result<Self, Error> {
-        let queue = Arc::new(Queue::default());
+    fn start(
+        path: &Path,
+        queue: Arc<Queue>,
+        readers: Arc<Readers>,
+        place: Place,
+    ) -> Result<Self, Error> {
         write::start(queue.clone(), readers.clone(), place)
             .map_err(|source| Error::File { path: path.to_owned(), source })?;
         Ok(Self(Arc::new(Shared { queue, readers })))

@@ -61,10 +61,33 @@ impl Error {
 
     /// Whether SQLite met something that is no database.
     pub(crate) fn is_corruption(&self) -> bool {
+        self.trouble() == Some(Trouble::Corrupt)
+    }
+
+    /// Whether the file system refuses to open, read or write the file.
+    pub(crate) fn is_about_access(&self) -> bool {
+        self.trouble() == Some(Trouble::Reopen)
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
         match self {
-            Self::Unavailable { source: Some(cause), .. } => Trouble::of(cause) == Trouble::Corrupt,
-            _ => false,
+            Self::Unavailable { source: Some(cause), .. } => Some(Trouble::of(cause)),
+            _ => None,
         }
+    }
+
+    /// The error and its causes, in one line.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            let inner_text = inner.to_string();
+            if !text.contains(&inner_text) {
+                text = format!("{text}: {inner_text}");
+            }
+            cause = inner.source();
+        }
+        text
     }
 }
 

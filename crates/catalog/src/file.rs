@@ -1,26 +1,24 @@
 //! The file below: opening it as it must be opened, knowing it again, putting a broken one aside.
 
 use crate::catalog::Opened;
+use crate::connect::{self, Access};
 use crate::error::Trouble;
 use crate::{Error, migrate};
 use jiff::Timestamp;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-/// How long SQLite waits for a lock that someone else holds, for reads and for writes.
-pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
-/// Prepared statements that a connection keeps; there are about this many.
-const STATEMENTS: usize = 96;
+/// The mode of all our files: names of private repositories are in them.
+const PRIVATE: u32 = 0o600;
 
 /// The connection that writes, and the file it writes to.
 pub(crate) struct Open {
     pub(crate) connection: Connection,
     file: Option<Identity>,
-    /// `-wal` and `-shm`, which belong to the file and go with it.
+    /// What SQLite keeps beside the file; it belongs to the file and goes with it.
     beside: [Option<Identity>; 2],
 }
 
@@ -72,7 +70,7 @@ impl Open {
     }
 }
 
-/// What SQLite keeps beside a file in WAL mode.
+/// What SQLite keeps beside a file in WAL mode. We make no `-shm`; other programs do.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -106,21 +104,29 @@ fn open_as_is(path: &Path) -> Result<(Open, Opened), Error> {
             let _ = std::fs::remove_file(with_suffix(path, suffix));
         }
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // If it cannot be made, SQLite says why.
+    let _ = make_private(path);
+    let mut connection = match connect::writer(path) {
+        Ok(connection) => connection,
+        Err(error) => {
+            if Trouble::of(&error) == Trouble::Reopen && path.is_file() {
+                // Broken, foreign or too new is worse than read-only, and said first.
+                check_frozen(path)?;
+            }
+            return Err(error.into());
+        }
+    };
     migrate::check(&connection, path, migrate::MIGRATIONS)?;
+    connect::keep_log(&connection)?;
+    restrict(path);
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         tracing::warn!(
             path = %path.display(),
             %mode,
-            "the file system has no shared memory for the catalog: reads wait for writes"
+            "the catalog cannot have a log beside it: reads wait for writes"
         );
     }
-    prepare_writer(&connection)?;
     migrate::run(&mut connection, Some(path), migrate::MIGRATIONS)?;
     if fresh {
         sync_directory(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
@@ -133,32 +139,41 @@ fn open_as_is(path: &Path) -> Result<(Open, Opened), Error> {
     Ok((open, if fresh { Opened::Fresh } else { Opened::Existing }))
 }
 
-fn prepare_writer(connection: &Connection) -> Result<(), Error> {
-    // FULL: an fsync for each commit, so that what a ticket called done survives a power cut.
-    connection.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA cache_size = -4096; PRAGMA journal_size_limit = 67108864;",
-    )?;
-    // The checkpoint of a connection that closes would be one to a path that may lead elsewhere now.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(())
+/// Looks at a file that cannot be written: whether it can be read as it is.
+pub(crate) fn check_frozen(path: &Path) -> Result<(), Error> {
+    let connection = connect::reader(path, Access::Frozen)?;
+    migrate::check(&connection, path, migrate::MIGRATIONS)?;
+    if migrate::is_latest(&connection, migrate::MIGRATIONS)? {
+        Ok(())
+    } else {
+        Err(Error::unavailable("it must be migrated, but its file cannot be written"))
+    }
 }
 
-/// A connection that reads. Never makes a file: only the writer does.
-pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.execute_batch("PRAGMA query_only = 1; PRAGMA cache_size = -1024;")?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(connection)
+/// Makes an empty file that is nobody else's to read, if there is none: SQLite gives what it makes
+/// beside a file the mode of the file.
+pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path).map(drop)
+}
+
+/// Takes a file, and what is beside it, from all others: older versions made them by the umask. Best
+/// effort: where it is not ours to change, it is its owner's to know.
+fn restrict(path: &Path) {
+    let beside = BESIDE.map(|suffix| with_suffix(path, suffix));
+    for path in beside.iter().map(PathBuf::as_path).chain([path]) {
+        let is_open = std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0);
+        if is_open
+            && let Err(error) = std::fs::set_permissions(path, Permissions::from_mode(PRIVATE))
+        {
+            tracing::warn!(path = %path.display(), %error, "others may read this file of the catalog");
+        }
+    }
 }
 
 /// A database in memory, with all its tables.
 pub(crate) fn open_in_memory() -> Result<Connection, Error> {
     let mut connection = Connection::open_in_memory()?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connect::prepare(&connection)?;
     migrate::run(&mut connection, None, migrate::MIGRATIONS)?;
     Ok(connection)
 }
@@ -166,7 +181,9 @@ pub(crate) fn open_in_memory() -> Result<Connection, Error> {
 /// Whether the file reads as a database from end to end. One that cannot be read now counts as
 /// sound: only what is known to be broken may be moved aside.
 pub(crate) fn is_sound(path: &Path) -> bool {
-    let verdict = open_reader(path).and_then(|connection| {
+    let connection =
+        connect::reader(path, Access::Shared).or_else(|_| connect::reader(path, Access::Frozen));
+    let verdict = connection.and_then(|connection| {
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
     });
     match verdict {
@@ -195,6 +212,7 @@ pub(crate) fn move_aside(path: &Path) -> Result<PathBuf, Error> {
     if shm.exists() {
         std::fs::remove_file(&shm).map_err(failed)?;
     }
+    restrict(&target);
     sync_directory(path).map_err(failed)?;
     Ok(target)
 }
@@ -218,7 +236,7 @@ mod tests {
         let (open, _) = open(&path).unwrap();
         assert!(open.checkpoint());
         assert!(is_sound(&path));
-        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(&[0xa5; 4096], 2 * 4096).unwrap();
         assert!(!is_sound(&path));
     }

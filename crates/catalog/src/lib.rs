@@ -8,6 +8,7 @@
 mod batch;
 mod catalog;
 mod columns;
+mod connect;
 mod error;
 mod file;
 mod migrate;

@@ -1,7 +1,7 @@
 //! Numbered migrations, each one transaction; a copy of the file is made before the first of them.
 
 use crate::Error;
-use crate::file::{sync_directory, with_suffix};
+use crate::file::{make_private, sync_directory, with_suffix};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
@@ -43,6 +43,11 @@ pub(crate) fn check(
         });
     }
     Ok(())
+}
+
+/// Whether nothing is to be migrated.
+pub(crate) fn is_latest(connection: &Connection, migrations: &[&str]) -> rusqlite::Result<bool> {
+    Ok(pragma(connection, "user_version")? == latest(migrations))
 }
 
 /// What to do about a file that is too new.
@@ -105,6 +110,8 @@ fn snapshot(connection: &Connection, path: &Path, version: i64) -> Result<(), Er
         let error = std::io::Error::other("the path is not UTF-8");
         return Err(failed(error));
     };
+    // SQLite takes an empty file for its target, with the mode that it has.
+    make_private(&part).map_err(failed)?;
     connection.execute("VACUUM INTO ?1", [part_text])?;
     std::fs::File::open(&part).and_then(|file| file.sync_all()).map_err(failed)?;
     std::fs::rename(&part, &target).map_err(failed)?;
@@ -115,6 +122,7 @@ fn snapshot(connection: &Connection, path: &Path, version: i64) -> Result<(), Er
 mod tests {
     use super::*;
     use crate::file;
+    use std::os::unix::fs::PermissionsExt;
 
     const NEXT: &[&str] = &[MIGRATIONS[0], "ALTER TABLE pin ADD COLUMN why TEXT"];
 
@@ -135,10 +143,12 @@ mod tests {
         run(&mut open.connection, Some(&path), NEXT).unwrap();
         assert_eq!(columns_of_pin(&open.connection), 4);
         drop(open);
+        let copy = directory.path().join("catalog.sqlite.before-2");
+        let mode = std::fs::metadata(&copy).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{mode:o}");
 
         let Err(error) = file::open(&path) else { panic!("an older program opened it") };
         let text = error.to_string();
-        let copy = directory.path().join("catalog.sqlite.before-2");
         assert!(text.contains("has schema 2") && text.contains("up to 1"), "{text}");
         assert!(text.contains(copy.to_str().unwrap()), "{text}");
 

@@ -4,11 +4,12 @@
 //! that is being put right; both end in [`Error::Unavailable`] rather than in a hung request.
 
 use crate::Error;
+use crate::connect::{self, Access, BUSY_TIMEOUT};
 use crate::error::Trouble;
-use crate::file::{self, BUSY_TIMEOUT, Identity};
+use crate::file::{self, Identity};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -41,16 +42,18 @@ struct State {
     lent: usize,
     /// Changes with the file: connections of an older one are not used again.
     generation: u64,
-    /// The file that the writer has open: no other may be read, for what lies beside it at the path
-    /// (the log) would be read into it.
+    /// The file that the writer has open, or waits for: no other may be read, for what lies beside it
+    /// at the path (the log) would be read into it.
     file: Option<Identity>,
+    access: Access,
     /// Why nobody reads now.
     shut: Option<&'static str>,
 }
 
 impl Readers {
-    pub(crate) fn of_file(path: PathBuf, file: Option<Identity>) -> Self {
-        let state = Mutex::new(State { file, ..State::default() });
+    /// Reads nothing before [`Self::renew`] or [`Self::freeze_after`] says which file.
+    pub(crate) fn of_file(path: PathBuf) -> Self {
+        let state = Mutex::new(State { shut: Some("it is not open"), ..State::default() });
         let pool = Pool { path, state, returned: Condvar::new() };
         Self { source: Source::File(pool), suspicious: AtomicBool::new(false) }
     }
@@ -80,15 +83,49 @@ impl Readers {
     /// Refuses reads until [`Self::renew`], and lets go of the file.
     pub(crate) fn shut(&self, reason: &'static str) {
         if let Source::File(pool) = &self.source {
-            pool.change(None, Some(reason));
+            pool.change(None, Access::Shared, Some(reason));
         }
     }
 
     /// Reads again, from the file that is at the path now.
     pub(crate) fn renew(&self, file: Option<Identity>) {
         if let Source::File(pool) = &self.source {
-            pool.change(file, None);
+            pool.change(file, Access::Shared, None);
         }
+    }
+
+    /// After the file could not be opened for writing: reads go on from the file as it is, if it can
+    /// be read and nobody can write to it. Whether they do.
+    pub(crate) fn freeze_after(&self, error: &Error, path: &Path) -> bool {
+        let Source::File(pool) = &self.source else { return false };
+        let is_readable = error.is_about_access() && file::check_frozen(path).is_ok();
+        if is_readable {
+            pool.change(Identity::of(path), Access::Frozen, None);
+        }
+        is_readable
+    }
+
+    /// Ends reads from a frozen file before it is written: nothing would keep the writer from the
+    /// pages they read. An error if one of them takes too long; they go on then.
+    pub(crate) fn thaw(&self) -> Result<(), Error> {
+        let Source::File(pool) = &self.source else { return Ok(()) };
+        let (file, access) = {
+            let state = pool.state.lock();
+            (state.file, state.access)
+        };
+        if access != Access::Frozen {
+            return Ok(());
+        }
+        // While it can be seen that it cannot be written, no read is disturbed.
+        if file.is_some() && Identity::of(&pool.path) == file {
+            connect::probe(&pool.path)?;
+        }
+        pool.change(None, Access::Shared, Some("it is being opened again"));
+        if pool.wait_until_idle() {
+            return Ok(());
+        }
+        pool.change(file, Access::Frozen, None);
+        Err(Error::unavailable("its readers are busy"))
     }
 
     /// Says that the file may be broken.
@@ -132,9 +169,9 @@ impl Pool {
             }
             if state.lent < MAX_READERS {
                 state.lent += 1;
-                let file = state.file;
+                let (file, access) = (state.file, state.access);
                 drop(state);
-                let opened = self.open(file);
+                let opened = self.open(file, access);
                 if opened.is_err() {
                     self.state.lock().lent -= 1;
                     self.returned.notify_one();
@@ -147,10 +184,10 @@ impl Pool {
         }
     }
 
-    fn open(&self, file: Option<Identity>) -> Result<Connection, Error> {
+    fn open(&self, file: Option<Identity>, access: Access) -> Result<Connection, Error> {
         let is_the_file = || file.is_some() && Identity::of(&self.path) == file;
         if is_the_file() {
-            let connection = file::open_reader(&self.path)?;
+            let connection = connect::reader(&self.path, access)?;
             if is_the_file() {
                 return Ok(connection);
             }
@@ -162,9 +199,10 @@ impl Pool {
         Loan { pool: self, connection: Some(connection), generation, spoiled: false }
     }
 
-    fn change(&self, file: Option<Identity>, shut: Option<&'static str>) {
+    fn change(&self, file: Option<Identity>, access: Access, shut: Option<&'static str>) {
         let mut state = self.state.lock();
         state.file = file;
+        state.access = access;
         state.generation += 1;
         state.shut = shut;
         let old = std::mem::take(&mut state.idle);
@@ -172,6 +210,18 @@ impl Pool {
         // Closing files is no work for a lock.
         drop(old);
         self.returned.notify_all();
+    }
+
+    /// Waits for the questions under way, as long as for a lock. Whether all are answered.
+    fn wait_until_idle(&self) -> bool {
+        let until = Instant::now() + BUSY_TIMEOUT;
+        let mut state = self.state.lock();
+        while state.lent > 0 {
+            if self.returned.wait_until(&mut state, until).timed_out() {
+                return state.lent == 0;
+            }
+        }
+        true
     }
 }
 

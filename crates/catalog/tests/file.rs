@@ -5,11 +5,12 @@
 mod support;
 
 use catalog::*;
-use rusqlite::Connection;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::FileExt;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use support::*;
 
 fn directory() -> (tempfile::TempDir, PathBuf) {
@@ -30,8 +31,16 @@ fn has_tag(catalog: &Catalog, text: &str) -> bool {
     catalog.tag(&name("a/x"), &tag(text)).unwrap().is_some()
 }
 
+/// A second connection of this process, as the catalog makes them: their locks count among them.
+fn raw(path: &Path) -> Connection {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let raw = Connection::open_with_flags_and_vfs(path, flags, "unix-excl").unwrap();
+    raw.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    raw
+}
+
 fn is_whole(path: &Path) -> bool {
-    let raw = Connection::open(path).unwrap();
+    let raw = raw(path);
     raw.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap() == "ok"
 }
 
@@ -72,7 +81,7 @@ async fn many_tasks_share_few_commits() {
     let (directory, path) = directory();
     let catalog = open(&path);
     // While another holds the lock, what comes must wait, and then go together.
-    let other = Connection::open(&path).unwrap();
+    let other = raw(&path);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let tasks: Vec<_> = (0..500)
         .map(|number| {
@@ -169,7 +178,7 @@ fn a_copy_of_the_files_at_any_moment_holds_what_was_promised() {
             ticket.wait().unwrap();
         }
         // The lock makes the copy one moment, as a kill is. Nothing was closed or checkpointed.
-        let other = Connection::open(&path).unwrap();
+        let other = raw(&path);
         other.busy_timeout(CLOSE).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let copy = directory.path().join(format!("copy{round}.sqlite"));
@@ -196,7 +205,7 @@ fn a_lock_held_elsewhere_delays_writes_and_no_read() {
     let (_directory, path) = directory();
     let catalog = open(&path);
     put_tag(&catalog, "before").unwrap();
-    let other = Connection::open(&path).unwrap();
+    let other = raw(&path);
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let mut batch = Batch::new();
     batch.move_tag(&name("a/x"), &tag("after"), &digest("after"), at(1));
@@ -212,18 +221,109 @@ fn a_lock_held_elsewhere_delays_writes_and_no_read() {
     assert!(catalog.status().writable);
 }
 
+/// Not a test of its own: another process, which takes the catalog for itself until its input ends.
 #[test]
-fn a_database_that_someone_has_for_himself_cannot_be_opened_until_he_goes() {
+fn child_that_locks_a_catalog() {
+    let Ok(path) = std::env::var("LOCKGATE_TEST_LOCKED") else { return };
+    let other = Connection::open(&path).unwrap();
+    other.busy_timeout(std::time::Duration::ZERO).unwrap();
+    let taken = other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+    let word = taken.map_or_else(|error| error.to_string(), |()| "taken".to_owned());
+    writeln!(std::io::stdout(), "verdict: {word}.").unwrap();
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// The process, and what came of its lock.
+fn locking_process(path: &Path) -> (Child, String) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_locks_a_catalog", "--nocapture"])
+        .env("LOCKGATE_TEST_LOCKED", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let verdict = (&mut output)
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.split_once("verdict: ")?.1.to_owned()))
+        .unwrap();
+    // It has more to say before it ends.
+    child.stdout = Some(output.into_inner());
+    (child, verdict)
+}
+
+#[test]
+fn a_database_that_another_process_has_cannot_be_opened_until_it_goes() {
     let (_directory, path) = directory();
     let catalog = open(&path);
     put_tag(&catalog, "t").unwrap();
     assert!(catalog.close(CLOSE));
-    let other = Connection::open(&path).unwrap();
-    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let (mut child, verdict) = locking_process(&path);
+    assert_eq!(verdict, "taken.");
     assert!(matches!(Catalog::open(&path), Err(Error::Unavailable { .. })));
-    other.execute_batch("ROLLBACK").unwrap();
-    drop(other);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
     assert!(has_tag(&open(&path), "t"));
+}
+
+#[test]
+fn no_other_process_gets_at_an_open_catalog_and_no_page_of_it_is_mapped() {
+    let (directory, path) = directory();
+    let catalog = open(&path);
+    put_tag(&catalog, "before").unwrap();
+    assert!(has_tag(&catalog, "before"));
+    // Also while one connection goes and another comes.
+    for _ in 0..2 {
+        let (mut child, verdict) = locking_process(&path);
+        assert!(verdict.contains("locked"), "{verdict}");
+        put_tag(&catalog, "after").unwrap();
+        assert!(has_tag(&catalog, "after"));
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+        drop(raw(&path));
+    }
+    // A store to a mapped page of a file system that became read-only would end the process.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(!maps.contains(directory.path().to_str().unwrap()), "{maps}");
+    assert!(!directory.path().join("catalog.sqlite-shm").exists());
+    assert!(catalog.close(CLOSE));
+    assert!(is_whole(&path));
+}
+
+#[test]
+fn its_files_are_nobody_elses_to_read() {
+    let (directory, path) = directory();
+    let modes = |expected: usize| {
+        let entries: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(Result::unwrap).collect();
+        assert_eq!(entries.len(), expected, "{entries:?}");
+        for entry in entries {
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{entry:?} {mode:o}");
+        }
+    };
+    let catalog = open(&path);
+    put_tag(&catalog, "t").unwrap();
+    modes(2);
+    assert!(catalog.close(CLOSE));
+
+    // As older versions left them.
+    for file in ["catalog.sqlite", "catalog.sqlite-wal"] {
+        let open_to_all = std::fs::Permissions::from_mode(0o666);
+        std::fs::set_permissions(directory.path().join(file), open_to_all).unwrap();
+    }
+    let catalog = open(&path);
+    put_tag(&catalog, "t").unwrap();
+    modes(2);
+    assert!(catalog.close(CLOSE));
+
+    // One that is put aside, and the fresh one.
+    std::fs::write(&path, "no database").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let catalog = open(&path);
+    put_tag(&catalog, "t").unwrap();
+    modes(4);
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod apply;
 mod keep;
 mod queue;
 #[cfg(test)]
+mod read_only_tests;
+#[cfg(test)]
 mod tests;
 mod writer;
 

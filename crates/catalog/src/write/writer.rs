@@ -86,7 +86,7 @@ impl Writer {
                     self.queue.settle(group, outcomes);
                     return true;
                 }
-                Err(error) => self.queue.trouble(describe(&error)),
+                Err(error) => self.queue.trouble(error.describe()),
             }
             if self.queue.is_out_of_time() {
                 self.queue.abandon(group);
@@ -137,7 +137,7 @@ impl Writer {
                     }
                 }
             }
-            Err(error) => self.queue.trouble(describe(&error)),
+            Err(error) => self.queue.trouble(error.describe()),
         }
     }
 
@@ -156,10 +156,7 @@ impl Writer {
             examine(path, open, &self.readers)?;
         }
         if open.is_none() {
-            let (opened, how) = file::open(path)?;
-            tracing::warn!(path = %path.display(), ?how, "opened the catalog again");
-            self.readers.renew(opened.identity());
-            *open = Some(opened);
+            *open = Some(reopen(path, &self.readers)?);
         }
         Ok(())
     }
@@ -170,6 +167,22 @@ impl Writer {
             Place::Memory(_) => true,
             Place::File { open: None, .. } => false,
             Place::File { open: Some(open), .. } => open.checkpoint(),
+        }
+    }
+}
+
+/// Opens the file for writing again. While it can only be read, it is read as it is.
+fn reopen(path: &Path, readers: &Readers) -> Result<Open, Error> {
+    readers.thaw()?;
+    match file::open(path) {
+        Ok((open, how)) => {
+            tracing::warn!(path = %path.display(), ?how, "opened the catalog again");
+            readers.renew(open.identity());
+            Ok(open)
+        }
+        Err(error) => {
+            readers.freeze_after(&error, path);
+            Err(error)
         }
     }
 }
@@ -198,20 +211,6 @@ fn examine(path: &Path, open: &mut Option<Open>, readers: &Readers) -> Result<()
 /// dies takes every later write with it.
 fn not_open() -> Error {
     Error::unavailable("it is not open")
-}
-
-/// An error and its causes, in one line.
-fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// One transaction for the whole group. An error means that nothing of it is written and that it may
