@@ -11,11 +11,13 @@ use tokio::time::Instant;
 /// Slack of the pace: requests that come together may go together, this much ahead of time.
 const PACE_SLACK: Duration = Duration::from_millis(250);
 
-/// The requests that may be under way at once. Work that nobody waits for gets half of them.
+/// The requests that may be under way at once. Work that nobody waits for gets half of them;
+/// downloads leave some for what is short, so that manifests do not wait behind layers.
 #[derive(Debug)]
 pub(crate) struct Slots {
     all: Arc<Semaphore>,
     background: Arc<Semaphore>,
+    transfers: Arc<Semaphore>,
     pace: Option<Pace>,
 }
 
@@ -24,6 +26,7 @@ pub(crate) struct Slots {
 pub(crate) struct Slot {
     _one: OwnedSemaphorePermit,
     _background: Option<OwnedSemaphorePermit>,
+    _transfer: Option<OwnedSemaphorePermit>,
 }
 
 impl Slots {
@@ -32,6 +35,7 @@ impl Slots {
         Self {
             all: Arc::new(Semaphore::new(connections)),
             background: Arc::new(Semaphore::new(connections.div_ceil(2))),
+            transfers: Arc::new(Semaphore::new(connections - connections / 8)),
             pace: limits.requests_per_second.map(Pace::new),
         }
     }
@@ -44,10 +48,7 @@ impl Slots {
         patience: Duration,
     ) -> Result<Slot, Failure> {
         let patience = patience_of(class, patience);
-        let busy = || {
-            let text = format!("upstream {upstream}: all connections allowed to it are in use");
-            Failure::indeterminate(text).blameless().with_retry_after(Duration::from_secs(1))
-        };
+        let busy = || busy(upstream);
         let both = async {
             let background = match class {
                 Class::Waiting => None,
@@ -59,7 +60,24 @@ impl Slots {
         let (background, one) = tokio::time::timeout(patience, both).await.map_err(|_| busy())?;
         // The semaphores are never closed.
         let background = background.transpose().map_err(|_| busy())?;
-        Ok(Slot { _one: one.map_err(|_| busy())?, _background: background })
+        let one = one.map_err(|_| busy())?;
+        Ok(Slot { _one: one, _background: background, _transfer: None })
+    }
+
+    /// A slot for a download, whose `patience` is as for [`take`](Self::take).
+    pub(crate) async fn take_for_transfer(
+        &self,
+        upstream: &str,
+        class: Class,
+        patience: Duration,
+    ) -> Result<Slot, Failure> {
+        let deadline = Instant::now() + patience;
+        let transfer = self.transfers.clone().acquire_owned();
+        let transfer = tokio::time::timeout(patience_of(class, patience), transfer).await;
+        let Ok(Ok(transfer)) = transfer else { return Err(busy(upstream)) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let slot = self.take(upstream, class, left).await?;
+        Ok(Slot { _transfer: Some(transfer), ..slot })
     }
 
     /// Waits for this request's turn in the second.
@@ -81,6 +99,11 @@ impl Slots {
             }
         }
     }
+}
+
+fn busy(upstream: &str) -> Failure {
+    let text = format!("upstream {upstream}: all connections allowed to it are in use");
+    Failure::indeterminate(text).blameless().with_retry_after(Duration::from_secs(1))
 }
 
 fn patience_of(class: Class, patience: Duration) -> Duration {
@@ -138,6 +161,15 @@ mod tests {
             held.push(slots.take("u", Class::Waiting, PATIENCE).await.unwrap());
         }
         assert!(slots.take("u", Class::Waiting, PATIENCE).await.is_err());
+        drop(held);
+
+        let slots = Slots::new(&Limits { connections: 8, requests_per_second: None });
+        let mut held = Vec::new();
+        for _ in 0..7 {
+            held.push(slots.take_for_transfer("u", Class::Waiting, PATIENCE).await.unwrap());
+        }
+        assert!(slots.take_for_transfer("u", Class::Waiting, PATIENCE).await.is_err());
+        slots.take("u", Class::Waiting, PATIENCE).await.unwrap();
         held.pop();
         slots.take("u", Class::Waiting, PATIENCE).await.unwrap();
     }

@@ -6,6 +6,7 @@ use crate::endpoint::Endpoint;
 use crate::failover::Tour;
 use crate::failure::Failure;
 use crate::limits::Slot;
+use crate::origin;
 use crate::request::{self, Answer, Ask};
 use crate::settings::Class;
 use crate::transfer::Validators;
@@ -26,6 +27,16 @@ pub(crate) struct Target {
     pub(crate) class: Class,
 }
 
+/// What is held of a blob, and what was said of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) offset_bytes: u64,
+    pub(crate) validators: Validators,
+    /// The origin that gave the `ETag`, if that is known. Others have their own for the same blob
+    /// (RFC 9110 §8.8.3: it tells apart what one resource was and is).
+    pub(crate) etag_by: Option<String>,
+}
+
 /// A body that continues at the wanted offset, after `skip_bytes` of it.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -34,6 +45,8 @@ pub(crate) struct Opened {
     pub(crate) slot: Slot,
     pub(crate) validators: Validators,
     pub(crate) skip_bytes: u64,
+    /// The origin that sends it.
+    pub(crate) sent_by: String,
 }
 
 /// What the head of an answer means for a transfer.
@@ -47,29 +60,29 @@ enum Verdict {
     Lies(String),
 }
 
-/// Opens a blob at `offset`, beginning with the endpoint at `first`.
+/// Opens a blob behind what is held, beginning with the endpoint at `first`.
 pub(crate) async fn open(
     shared: &Shared,
     target: &Target,
-    offset: u64,
-    known: &Validators,
+    held: &Held,
     first: usize,
     slot: Option<Slot>,
 ) -> Result<Opened, Failure> {
     let slot = match slot {
         Some(slot) => slot,
-        None => shared.slot(target.class).await?,
+        None => shared.transfer_slot(target.class).await?,
     };
     let ask = Ask::get(&target.repository, format!("blobs/{}", target.digest), target.class);
-    let ask = Ask { range_from: Some(offset), ..ask };
+    let ask = Ask { range_from: Some(held.offset_bytes), ..ask };
     let mut tour = Tour::new(shared, &ask, first);
     loop {
         let visit = tour.next().await?;
-        match open_at(shared, &visit.endpoint, &ask, offset, known).await {
+        match open_at(shared, &visit.endpoint, &ask, held).await {
             Ok((answer, validators, skip_bytes)) => {
                 let endpoint = tour.found(visit, answer.latency);
                 let response = answer.response;
-                return Ok(Opened { endpoint, response, slot, validators, skip_bytes });
+                let sent_by = origin::shown(response.url());
+                return Ok(Opened { endpoint, response, slot, validators, skip_bytes, sent_by });
             }
             Err(failure) => tour.failed(visit, failure)?,
         }
@@ -80,9 +93,9 @@ async fn open_at(
     shared: &Shared,
     endpoint: &Endpoint,
     ask: &Ask,
-    offset: u64,
-    known: &Validators,
+    held: &Held,
 ) -> Result<(Answer, Validators, u64), Failure> {
+    let offset = held.offset_bytes;
     let mut answer = request::exchange(shared, endpoint, ask).await?;
     if offset > 0 && refuses_ranges(answer.status()) {
         // Some storage answers 400 to ranges it serves whole (registry.k8s.io#333).
@@ -94,7 +107,12 @@ async fn open_at(
     }
     classify::check_untouched(endpoint, ask, &answer)?;
     let text = |what: &str| format!("{}: {}: {what}", endpoint.label(), ask.label());
-    match judge(&answer, offset, known) {
+    let mut known = held.validators.clone();
+    let sent_by = origin::shown(answer.response.url());
+    if held.etag_by.as_ref().is_some_and(|giver| *giver != sent_by) {
+        known.etag = None;
+    }
+    match judge(&answer, offset, &known) {
         Verdict::Continues { validators, skip_bytes } => Ok((answer, validators, skip_bytes)),
         Verdict::Changed(what) => Err(Failure::changed(text(&what))),
         Verdict::Lies(what) => Err(Failure::indeterminate(text(&what)).blameless()),

@@ -6,7 +6,7 @@ use crate::endpoint::Endpoint;
 use crate::failure::{Failure, redacted};
 use crate::limits::Slot;
 use crate::origin;
-use crate::resume::{self, Opened, Target};
+use crate::resume::{self, Held, Opened, Target};
 use crate::settings::Class;
 use crate::upstream::Shared;
 use bytes::{Buf, Bytes};
@@ -55,6 +55,8 @@ pub struct Transfer {
     shared: Arc<Shared>,
     target: Target,
     validators: Validators,
+    /// The origin that gave the `ETag` in them.
+    etag_by: Option<String>,
     /// Where the next piece begins.
     offset: u64,
     source: Source,
@@ -104,7 +106,8 @@ pub(crate) async fn start(
         };
         return Ok(Transfer::new(shared, target, known, offset, Source::Done, endpoint));
     }
-    let opened = resume::open(&shared, &target, offset, &known, 0, None).await?;
+    let held = Held { offset_bytes: offset, validators: known.clone(), etag_by: None };
+    let opened = resume::open(&shared, &target, &held, 0, None).await?;
     let endpoint = opened.endpoint.clone();
     let mut transfer = Transfer::new(shared, target, known, offset, Source::Done, endpoint);
     transfer.adopt(opened);
@@ -125,6 +128,7 @@ impl Transfer {
             shared,
             target,
             validators,
+            etag_by: None,
             offset,
             source,
             endpoint,
@@ -275,19 +279,24 @@ impl Transfer {
         let shared = self.shared.clone();
         // Someone began it, so it is no background work any more.
         let target = Target { class: Class::Waiting, ..self.target.clone() };
-        let (offset, known) = (self.offset, self.validators.clone());
+        let held = Held {
+            offset_bytes: self.offset,
+            validators: self.validators.clone(),
+            etag_by: self.etag_by.clone(),
+        };
         let slot = match std::mem::replace(&mut self.source, Source::Done) {
             Source::Body(body) => Some(body.slot),
             _ => None,
         };
         self.source = Source::Reconnecting(Box::pin(async move {
             tokio::time::sleep(wait).await;
-            resume::open(&shared, &target, offset, &known, first, slot).await
+            resume::open(&shared, &target, &held, first, slot).await
         }));
     }
 
     fn adopt(&mut self, opened: Opened) {
-        let Opened { endpoint, response, slot, validators, skip_bytes } = opened;
+        let Opened { endpoint, response, slot, validators, skip_bytes, sent_by } = opened;
+        self.etag_by = Some(sent_by);
         self.shown = origin::shown(&endpoint.url);
         self.endpoint = endpoint;
         self.validators = validators;

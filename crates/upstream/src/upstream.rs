@@ -25,6 +25,9 @@ use telemetry::UpstreamMetrics;
 #[derive(Clone)]
 pub struct Upstream(Arc<Shared>);
 
+/// A download waits this many times `firstByte` for others to end.
+const TRANSFER_PATIENCE_FACTOR: u32 = 8;
+
 /// The state behind all clones of an upstream.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -44,6 +47,12 @@ impl Shared {
         client.map_err(|text| {
             Failure::indeterminate(format!("{}: {text}", endpoint.label())).blameless()
         })
+    }
+
+    /// The right to have one download under way. Those take minutes, so there may be a wait.
+    pub(crate) async fn transfer_slot(&self, class: Class) -> Result<Slot, Failure> {
+        let patience = self.settings.timeouts.first_byte * TRANSFER_PATIENCE_FACTOR;
+        self.slots.take_for_transfer(&self.settings.name, class, patience).await
     }
 
     /// The right to have one request under way.

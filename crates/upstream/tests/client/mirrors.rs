@@ -119,6 +119,16 @@ async fn a_transfer_goes_on_at_the_next_mirror() {
     assert_eq!(second.bytes_sent_for(layer), 200_000);
 }
 
+#[tokio::test]
+async fn a_mirror_with_etags_of_its_own_goes_on_too() {
+    let (first, second, image) = pair().await;
+    first.behave(Match::blobs(), Fault::Truncate(100_000));
+    first.behave(Match::blobs().with_range(), Fault::status(500));
+    second.behave(Match::blobs(), Fault::etag("\"its own\""));
+    let bytes = blob(&upstream(&[&first, &second]), "a/b", &image.layers[0].digest).await.unwrap();
+    assert!(is(&bytes, &image.layers[0].digest));
+}
+
 /// Body bytes of the error answers.
 fn error_bytes(registry: &FakeRegistry) -> u64 {
     let errors = registry.requests().into_iter().filter(|seen| seen.status >= 400);
