@@ -9,7 +9,8 @@
 //! While the file cannot be written, that VFS would lock it, and so index it, as others do. Such a
 //! file is frozen: no process writes to it, so it is read with no locks at all and an index of its
 //! own for each connection (`unix-none`, exclusive locking mode). This must end before anybody
-//! writes again.
+//! writes again, also because closing such a connection ends all POSIX locks that this process has
+//! on the file (fcntl(2)).
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi};
