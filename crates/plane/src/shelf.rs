@@ -311,8 +311,13 @@ impl Shelf {
         self.full.load(Ordering::Acquire)
     }
 
-    /// An upstream sent bytes that are not those of the digest.
-    pub(crate) fn note_mismatch(&self, upstream: &str, digest: &Digest) {
+    /// An upstream sent bytes that are not those of the digest. That it said "found" for the name
+    /// counts no more: the next who asks has it asked again.
+    pub(crate) fn note_mismatch(&self, upstream: &str, name: &Name, digest: &Digest) {
+        let mut batch = Batch::new();
+        batch.drop_content(name, digest);
+        self.submit(batch);
+        self.memory.forget_content(name, digest);
         let text =
             format!("upstream {upstream} sent wrong bytes for {digest} at {}", self.clock.now());
         let mut mismatches = self.mismatches.lock();

@@ -51,6 +51,10 @@ async fn wrong_bytes_never_end_cleanly_and_are_never_kept() {
     assert!(broken.contains("hash to"), "{broken}");
     assert_eq!(rule.hits(), 1);
     assert!(rig.plane.status().warnings.iter().any(|w| w.contains("wrong bytes")));
+    rig.eventually("the name does not hold it", async |rig| {
+        rig.plane.cache_page(None, None, None, 10).await.unwrap().items.is_empty()
+    })
+    .await;
     assert_eq!(rig.metric("lockgate_fills_finished_total{result=\"mismatch\"}"), 1.0);
     let (bytes, status) = rig.blob(&path).await.unwrap();
     assert_eq!((bytes.len(), status), (3 << 20, CacheStatus::Miss));

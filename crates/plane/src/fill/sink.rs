@@ -1,5 +1,6 @@
 //! Where a fill's bytes go: hashed and written, or, when the disk is full, only hashed.
 
+use super::state::FillFailure;
 use crate::shelf::Shelf;
 use blobs::{Part, Validators};
 use bytes::{Bytes, BytesMut};
@@ -68,4 +69,9 @@ impl Sink {
             Self::Bare(hasher) => hasher.as_ref().clone().finish(),
         }
     }
+}
+
+/// The blocking pool gave nothing back.
+pub(super) fn panicked() -> FillFailure {
+    FillFailure::Internal("the store panicked; see the log of the plane".into())
 }

@@ -4,7 +4,7 @@
 //! the network. A batch is published as soon as it is written, so the first byte of a blob leaves
 //! when the upstream's arrives.
 
-use super::sink::{Sink, append, merged};
+use super::sink::{Sink, append, merged, panicked};
 use super::state::{Fill, FillFailure};
 use super::{FillSource, Fills};
 use crate::shelf::{ContentNote, Shelf};
@@ -94,7 +94,7 @@ pub(super) async fn run(fills: Fills, fill: Arc<Fill>, source: FillSource) {
             let reason = failure.text();
             fill.fail(failure);
             if is_mismatch {
-                shelf.note_mismatch(upstream, &digest);
+                shelf.note_mismatch(upstream, fill.initiator(), &digest);
                 tracing::error!(%digest, upstream, reason, "download is not what was asked for; nothing of it is kept");
                 FillResult::Mismatch
             } else {
@@ -130,10 +130,6 @@ impl Writer {
             () = self.unwanted() => return Err(Ended::Parked),
         };
         let Ok(_slot) = slot else { return Err(Ended::Parked) };
-        // Another fill of it may have ended after this one's reader looked.
-        if self.shelf.blob(&self.fill.digest).await.is_some() {
-            return Err(Ended::Stored);
-        }
         let (sink, offset, transfer) = match self.open_part().await? {
             Some(part) => {
                 let (part, transfer) = self.begin(part).await?;
@@ -181,17 +177,23 @@ impl Writer {
 
     /// The part of this digest. `None`: there can be none now, since the disk is full or a fill
     /// that is not kept has it; the bytes are passed on all the same.
-    async fn open_part(&self) -> Result<Option<Box<Part>>, FillFailure> {
+    async fn open_part(&self) -> Result<Option<Box<Part>>, Ended> {
         let digest = self.fill.digest;
-        match self.shelf.blocking(move |shelf| shelf.store.part(&digest)).await {
-            Some(Ok(part)) => Ok(Some(Box::new(part))),
-            Some(Err(blobs::Error::Busy { .. })) => Ok(None),
-            Some(Err(error)) if error.is_no_space() => {
+        let opened = self.shelf.blocking(move |shelf| match shelf.store.blob(&digest) {
+            // Another fill of it ended after this one's reader looked.
+            Ok(Some(_)) => None,
+            _ => Some(shelf.store.part(&digest)),
+        });
+        match opened.await {
+            Some(None) => Err(Ended::Stored),
+            Some(Some(Ok(part))) => Ok(Some(Box::new(part))),
+            Some(Some(Err(blobs::Error::Busy { .. }))) => Ok(None),
+            Some(Some(Err(error))) if error.is_no_space() => {
                 self.shelf.set_full("a download cannot be begun");
                 Ok(None)
             }
-            Some(Err(error)) => Err(self.trouble("takes no download", &error)),
-            None => Err(panicked()),
+            Some(Some(Err(error))) => Err(self.trouble("takes no download", &error).into()),
+            None => Err(panicked().into()),
         }
     }
 
@@ -493,8 +495,4 @@ impl Gathered {
         }
         0
     }
-}
-
-fn panicked() -> FillFailure {
-    FillFailure::Internal("the store panicked; see the log of the plane".into())
 }
