@@ -7,6 +7,7 @@
 //! the blob is held back until the digest is right. Whoever leaves or crawls stops nobody; a fill
 //! that nobody wants is parked and resumed by the next who does.
 
+mod gathered;
 mod reader;
 mod sink;
 mod state;

@@ -3,7 +3,7 @@
 use super::state::FillFailure;
 use crate::shelf::Shelf;
 use blobs::{Part, Validators};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use oci::{Digest, Hasher};
 
 /// Where the bytes go.
@@ -14,16 +14,6 @@ pub(super) enum Sink {
     Unkept(Box<Part>),
     /// To the readers only: there is no part at all.
     Bare(Box<Hasher>),
-}
-
-/// One chunk of many: one copy here saves one wake-up and one write for each reader.
-pub(super) fn merged(mut chunks: Vec<Bytes>) -> Bytes {
-    if chunks.len() <= 1 {
-        return chunks.pop().unwrap_or_default();
-    }
-    let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
-    all.freeze()
 }
 
 /// Writes and hashes on the blocking pool; goes on without writing when the disk is full.

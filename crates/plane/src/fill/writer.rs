@@ -4,7 +4,8 @@
 //! the network. A batch is published as soon as it is written, so the first byte of a blob leaves
 //! when the upstream's arrives.
 
-use super::sink::{Sink, append, merged, panicked};
+use super::gathered::Gathered;
+use super::sink::{Sink, append, panicked};
 use super::state::{Fill, FillFailure};
 use super::{FillSource, Fills};
 use crate::shelf::{ContentNote, Shelf};
@@ -32,14 +33,10 @@ const PATIENT_READERS: usize = 4;
 const PATIENCE: Duration = Duration::from_millis(2);
 /// A fill with less than this to go, or with most of it done, is finished even if nobody waits.
 const FINISH_BYTES: u64 = 32 << 20;
+/// But not if it has taken this long.
+const FINISH_TIME: Duration = Duration::from_secs(600);
 /// How long the writer of an unkept fill waits for its slowest reader.
 const LAGGARD_TIME: Duration = Duration::from_secs(20);
-
-/// What was gathered from the network, and whether that was the end.
-struct Gathered {
-    chunks: Vec<Bytes>,
-    end: Option<Result<(), FillFailure>>,
-}
 
 /// How a fill ended, when not by being complete.
 enum Ended {
@@ -65,6 +62,7 @@ pub(super) async fn run(fills: Fills, fill: Arc<Fill>, source: FillSource) {
         fill: fill.clone(),
         source,
         shelf: shelf.clone(),
+        began,
         validators: Mutex::new(None),
     };
     // A panic must not leave the readers waiting for ever.
@@ -116,6 +114,7 @@ struct Writer {
     fill: Arc<Fill>,
     source: FillSource,
     shelf: Arc<Shelf>,
+    began: Instant,
     /// To be kept beside the part, with the next bytes that are written.
     validators: Mutex<Option<Validators>>,
 }
@@ -307,7 +306,7 @@ impl Writer {
         let mut batch = self.gather(transfer, offset, total, &mut abandoned).await?;
         loop {
             let end = batch.end.take();
-            let chunk = merged(std::mem::take(&mut batch.chunks));
+            let chunk = batch.merged();
             let length = chunk.len() as u64;
             let writing = self.write(sink, chunk, offset, total);
             if let Some(end) = end {
@@ -401,10 +400,12 @@ impl Writer {
         total: Option<u64>,
         abandoned: &mut Pin<Box<impl Future<Output = ()>>>,
     ) -> Result<Gathered, Ended> {
-        let mut gathered = Gathered { chunks: Vec::new(), end: None };
+        let mut gathered = Gathered::default();
         let wanted = |offset: u64| {
-            // Nearly done is soon done: the next who asks has it.
-            total.is_some_and(|total| total - offset.min(total) <= FINISH_BYTES.max(total / 5))
+            // Nearly done is soon done, and the next who asks has it; unless the upstream drips.
+            self.began.elapsed() < FINISH_TIME
+                && total
+                    .is_some_and(|total| total - offset.min(total) <= FINISH_BYTES.max(total / 5))
         };
         let first = tokio::select! {
             biased;
@@ -478,21 +479,5 @@ impl Writer {
                 private_to: self.source.private_to.as_deref(),
             },
         );
-    }
-}
-
-impl Gathered {
-    /// Takes what the transfer gave; how many bytes that was.
-    fn take(&mut self, next: Result<Option<Bytes>, upstream::Failure>) -> usize {
-        match next {
-            Ok(Some(bytes)) => {
-                let length = bytes.len();
-                self.chunks.push(bytes);
-                return length;
-            }
-            Ok(None) => self.end = Some(Ok(())),
-            Err(failure) => self.end = Some(Err(FillFailure::Upstream(failure))),
-        }
-        0
     }
 }
