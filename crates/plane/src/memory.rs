@@ -124,6 +124,11 @@ impl Memory {
         self.tags.get(key)
     }
 
+    /// Remembers what the catalog says, unless something newer was learned meanwhile; what counts.
+    pub(crate) fn recall_tag(&self, name: &Name, tag: &Tag, state: TagState) -> TagState {
+        self.tags.entry((name.clone(), tag.clone())).or_insert(state).into_value()
+    }
+
     pub(crate) fn put_tag(&self, name: &Name, tag: &Tag, state: TagState) {
         self.tags.insert((name.clone(), tag.clone()), state);
     }
@@ -134,6 +139,16 @@ impl Memory {
 
     pub(crate) fn content(&self, key: &(Name, Digest)) -> Option<Arc<ContentState>> {
         self.contents.get(key)
+    }
+
+    /// As [`recall_tag`](Self::recall_tag).
+    pub(crate) fn recall_content(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        state: ContentState,
+    ) -> Arc<ContentState> {
+        self.contents.entry((name.clone(), *digest)).or_insert(Arc::new(state)).into_value()
     }
 
     pub(crate) fn put_content(&self, name: &Name, digest: &Digest, state: ContentState) {
@@ -158,6 +173,16 @@ impl Memory {
 
     pub(crate) fn listing(&self, key: &(Name, ListingOf)) -> Option<Arc<ListingState>> {
         self.listings.get(key)
+    }
+
+    /// As [`recall_tag`](Self::recall_tag).
+    pub(crate) fn recall_listing(
+        &self,
+        name: &Name,
+        of: &ListingOf,
+        state: Arc<ListingState>,
+    ) -> Arc<ListingState> {
+        self.listings.entry((name.clone(), of.clone())).or_insert(state).into_value()
     }
 
     pub(crate) fn put_listing(&self, name: &Name, of: &ListingOf, state: Arc<ListingState>) {

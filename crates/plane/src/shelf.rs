@@ -78,8 +78,7 @@ impl Shelf {
         let row = self.blocking(move |shelf| shelf.catalog.tag(&key.0, &key.1)).await?.ok()??;
         let state =
             TagState { digest: row.digest, checked_at: row.checked_at, gone_since: row.gone_since };
-        self.memory.put_tag(name, tag, state);
-        Some(state)
+        Some(self.memory.recall_tag(name, tag, state))
     }
 
     /// What a name holds under a digest, as far as is known.
@@ -96,8 +95,7 @@ impl Shelf {
         let row = self.blocking(move |shelf| shelf.catalog.content(&asked.0, &asked.1)).await?;
         let row = row.ok()??;
         let state = ContentState::new(row.size_bytes, row.media_type, row.private_to.as_deref());
-        self.memory.put_content(name, digest, state);
-        self.memory.content(&key)
+        Some(self.memory.recall_content(name, digest, state))
     }
 
     /// The bytes of a manifest, if the store has them. Says nothing about who may have them.
@@ -169,8 +167,7 @@ impl Shelf {
         let row = self.blocking(move |shelf| shelf.catalog.listing(&key.0, &key.1.key())).await?;
         let row = row.ok()??;
         let state = Arc::new(ListingState { body: row.body, at: row.at });
-        self.memory.put_listing(name, of, state.clone());
-        Some(state)
+        Some(self.memory.recall_listing(name, of, state))
     }
 
     // ---- what is learned -------------------------------------------------------------------
