@@ -25,6 +25,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use telemetry::{AccessLog, Metrics, RequestId};
+use upstream::Upstream;
+
+/// Upstreams whose clients are made ready ahead.
+const PREPARED_MAX: usize = 32;
 
 /// What the composition root hands over.
 pub struct Options {
@@ -72,6 +76,25 @@ impl Core {
         let generation = view.generation;
         self.view.store(Arc::new(view));
         self.generation.store(generation, Ordering::Release);
+        self.prepare_upstreams();
+    }
+
+    /// Makes the clients of the upstreams that somebody wrote down ready, behind everything else.
+    /// The built-in ones, most of which nobody asks, are made at their first use.
+    fn prepare_upstreams(&self) {
+        let view = self.view();
+        let written: Vec<Upstream> = view
+            .set
+            .upstreams()
+            .filter(|(document, _)| !resources::is_builtin(document))
+            .filter_map(|(document, _)| view.upstreams.get(document.name()).cloned())
+            .take(PREPARED_MAX)
+            .collect();
+        tokio::spawn(async move {
+            for upstream in written {
+                upstream.prepare().await;
+            }
+        });
     }
 }
 
@@ -109,6 +132,7 @@ impl Plane {
             view: ArcSwap::from_pointee(view),
             shelf,
         });
+        core.prepare_upstreams();
         let keep = Keep::start(core.clone(), keep, fills.parts_max_bytes).await;
         let jobs = Jobs::start(core.clone()).await;
         let recorder = Arc::new(Recorder { metrics, access_log });

@@ -146,8 +146,45 @@ impl Shelf {
             return Some(blob);
         }
         let digest = *digest;
-        let opened = self.blocking(move |shelf| shelf.store.blob(&digest)).await?;
-        opened
+        self.blocking(move |shelf| shelf.open_blob(&digest)).await?
+    }
+
+    /// What a name holds under a digest, and the open blob: one trip to the blocking pool for both.
+    pub(crate) async fn content_and_blob(
+        self: &Arc<Self>,
+        name: &Name,
+        digest: &Digest,
+    ) -> (Option<Arc<ContentState>>, Option<Blob>) {
+        let known = self.memory.content(&(name.clone(), *digest));
+        let open = self.store.cached(digest);
+        if known.is_some() || open.is_some() {
+            let content = match known {
+                Some(content) => Some(content),
+                None => self.content(name, digest).await,
+            };
+            let blob = match open {
+                Some(blob) => Some(blob),
+                None => self.blob(digest).await,
+            };
+            return (content, blob);
+        }
+        let (asked, wanted) = (name.clone(), *digest);
+        let looked = self.blocking(move |shelf| {
+            let row = shelf.catalog.content(&asked, &wanted).ok().flatten();
+            (row, shelf.open_blob(&wanted))
+        });
+        let (row, blob) = looked.await.unwrap_or_default();
+        let content = row.map(|row| {
+            let state =
+                ContentState::new(row.size_bytes, row.media_type, row.private_to.as_deref());
+            self.memory.recall_content(name, digest, state)
+        });
+        (content, blob)
+    }
+
+    fn open_blob(&self, digest: &Digest) -> Option<Blob> {
+        self.store
+            .blob(digest)
             .inspect_err(|error| {
                 tracing::error!(%digest, error = error as &dyn std::error::Error, "a blob cannot be opened");
             })

@@ -1,6 +1,9 @@
 //! The well-known public registries, served without anything written.
 
-use crate::{Set, read_text};
+use crate::{Document, Set, read_text};
+
+/// Where these documents stand, in problems and elsewhere.
+const SOURCE: &str = "built-in";
 
 /// A public registry: its host names (the first is the name clients use), where it is, and where
 /// its token service and its storage are. Storage hosts are what each registry redirected to when
@@ -91,10 +94,15 @@ pub const WELL_KNOWN_REGISTRIES: [&str; 9] = [
     "nvcr.io",
 ];
 
+/// Whether a document is one of these, rather than one that somebody wrote.
+pub fn is_builtin(document: &Document) -> bool {
+    document.place.source() == SOURCE
+}
+
 /// A `Repository` and an `Upstream` for each well-known public registry, both named as its host.
 pub fn builtin() -> Set {
     let text: Vec<String> = REGISTRIES.iter().map(documents).collect();
-    read_text("built-in", &text.join("---\n")).expect("the built-in documents are tested")
+    read_text(SOURCE, &text.join("---\n")).expect("the built-in documents are tested")
 }
 
 fn documents(registry: &Registry) -> String {

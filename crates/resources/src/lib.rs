@@ -24,7 +24,7 @@ mod tree;
 pub mod v1alpha1;
 mod validate;
 
-pub use builtin::{WELL_KNOWN_REGISTRIES, builtin};
+pub use builtin::{WELL_KNOWN_REGISTRIES, builtin, is_builtin};
 pub use document::{Document, Spec};
 pub use kind::{API_VERSION, KNOWN_BUT_UNENFORCED, Kind};
 pub use nearest::nearest;

@@ -47,6 +47,8 @@ impl Keep {
     fn sweep_older_than(&self, grace: Duration) -> (u64, u64) {
         let shelf = &self.core.shelf;
         let Ok(before) = shelf.clock.now().checked_sub(grace) else { return (0, 0) };
+        // After the time was taken: what was served before it is known now.
+        self.note_uses(false);
         let Ok(condemned) = shelf.catalog.condemned(before, PAGE) else { return (0, 0) };
         let (mut blobs, mut bytes) = (0, 0);
         for digest in condemned {

@@ -98,8 +98,7 @@ async fn blob(
     trail: &mut Trail,
 ) -> Result<Target, Refusal> {
     let shelf = &core.shelf;
-    let content = shelf.content(&located.name, digest).await;
-    let stored = shelf.blob(digest).await;
+    let (content, stored) = shelf.content_and_blob(&located.name, digest).await;
     let target =
         |place, private_to, cache| Ok(Target::Blob { digest: *digest, place, private_to, cache });
     match (content, stored) {
