@@ -27,7 +27,8 @@ pub(crate) async fn answer(
     if path.starts_with("/api/") {
         trail.set_route(Route::Api);
         let request = api::Call { parts: &parts, body, connection, peer };
-        return api::answer(shared, request, trail).await;
+        // Boxed: its calls are large, and those of the warm path are not.
+        return Box::pin(api::answer(shared, request, trail)).await;
     }
     let route = match path {
         "/healthz" | "/readyz" => Route::Health,

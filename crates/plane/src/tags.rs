@@ -4,6 +4,8 @@
 //! is fresh; then it is revalidated by HEAD, once for all who ask, behind the answer or before it
 //! as its age demands; when the upstream cannot say, what is known is served as stale. Only an
 //! authoritative "absent" changes what a tag means.
+//!
+//! What asks an upstream is boxed: the way of a warm pull stays small enough to move cheaply.
 
 use crate::answer::{CacheState, ManifestContent};
 use crate::freshness::Verdict;
@@ -79,11 +81,11 @@ impl Resolver {
 
     async fn tag(&self, located: &Located, tag: &Tag, class: Class) -> Result<Resolved, Refusal> {
         let Some(state) = self.shelf.tag(&located.name, tag).await else {
-            return self.fetch(located, &Reference::Tag(tag.clone()), class).await;
+            return Box::pin(self.fetch(located, &Reference::Tag(tag.clone()), class)).await;
         };
         let Some((content, held)) = self.held(&located.name, &state.digest).await else {
             // Known, and evicted since.
-            return self.fetch(located, &Reference::Tag(tag.clone()), class).await;
+            return Box::pin(self.fetch(located, &Reference::Tag(tag.clone()), class)).await;
         };
         let known = Known { content, private_to: held.private_to.clone(), state };
         let freshness = &located.repository.freshness;
@@ -102,7 +104,7 @@ impl Resolver {
                 Verdict::Ask => {}
             }
         }
-        self.revalidated(located, tag, known, age).await
+        Box::pin(self.revalidated(located, tag, known, age)).await
     }
 
     /// Asks the upstream before answering.
@@ -249,11 +251,11 @@ impl Resolver {
             let size_bytes = Some(content.bytes.len() as u64);
             let media_type = Some(&content.media_type);
             let proof = Proof { digest, is_manifest: true, size_bytes, media_type };
-            let private_to = self.vouch(located, proof, class).await?;
+            let private_to = Box::pin(self.vouch(located, proof, class)).await?;
             let cache = CacheState { status: CacheStatus::Revalidated, age: None };
             return Ok(Resolved { content, private_to, cache, asked: true });
         }
-        self.fetch(located, &Reference::Digest(*digest), class).await
+        Box::pin(self.fetch(located, &Reference::Digest(*digest), class)).await
     }
 
     /// A manifest this name holds: its bytes and its row.

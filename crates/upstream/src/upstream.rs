@@ -40,6 +40,9 @@ pub(crate) struct Shared {
     clients: Arc<Clients>,
 }
 
+/// The scope of what is fetched by showing a client certificate and nothing else.
+const CERTIFICATE_SCOPE: &str = "client certificate";
+
 impl Shared {
     /// The HTTP client, as the upstream's files say now.
     pub(crate) async fn client(&self, endpoint: &Endpoint) -> Result<reqwest::Client, Failure> {
@@ -104,11 +107,16 @@ impl Upstream {
         &self.0.settings
     }
 
-    /// The prefix (`*` for the empty one) of the credential that covers `repository`, if one does:
-    /// what is fetched under that name is private to it.
+    /// The prefix (`*` for the empty one) of the credential that covers `repository`, if one does,
+    /// or that there is a client certificate: what is fetched under that name is private to it.
     pub fn credential_scope(&self, repository: &Name) -> Option<String> {
-        let index = self.0.credentials.covering(&self.0.remote_name(repository))?;
-        Some(self.0.credentials.scope(index))
+        match self.0.credentials.covering(&self.0.remote_name(repository)) {
+            Some(index) => Some(self.0.credentials.scope(index)),
+            None => {
+                let is_known_to_us = self.0.settings.client_cert.is_some();
+                is_known_to_us.then(|| CERTIFICATE_SCOPE.to_owned())
+            }
+        }
     }
 
     /// A manifest, whole, its digest computed and checked.

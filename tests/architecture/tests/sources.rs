@@ -23,7 +23,9 @@ fn sources() -> Vec<PathBuf> {
 /// Whether a file is nothing but tests.
 fn is_test(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "tests")
-        || path.file_name().is_some_and(|name| name == "tests.rs")
+        || path.file_name().is_some_and(|name| {
+            name == "tests.rs" || name.as_encoded_bytes().ends_with(b"_tests.rs")
+        })
 }
 
 /// The lines of a file before its own module of tests, numbered from 1.

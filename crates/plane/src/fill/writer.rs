@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_millis(2);
 const FINISH_BYTES: u64 = 32 << 20;
 /// But not if it has taken this long.
 const FINISH_TIME: Duration = Duration::from_secs(600);
-/// How long the writer of an unkept fill waits for its slowest reader.
+/// How long the writer of an unkept fill waits for its slowest readers, all in all.
 const LAGGARD_TIME: Duration = Duration::from_secs(20);
 
 /// How a fill ended, when not by being complete.
@@ -64,6 +64,7 @@ pub(super) async fn run(fills: Fills, fill: Arc<Fill>, source: FillSource) {
         shelf: shelf.clone(),
         began,
         validators: Mutex::new(None),
+        patience: Mutex::new(LAGGARD_TIME),
     };
     // A panic must not leave the readers waiting for ever.
     let ended = std::panic::AssertUnwindSafe(writer.run()).catch_unwind().await;
@@ -117,6 +118,8 @@ struct Writer {
     began: Instant,
     /// To be kept beside the part, with the next bytes that are written.
     validators: Mutex<Option<Validators>>,
+    /// What is left of the time that the slowest readers of a full disk may cost the others.
+    patience: Mutex<Duration>,
 }
 
 impl Writer {
@@ -375,18 +378,22 @@ impl Writer {
     /// Waits, while nothing is kept, until the readers have taken enough of the window; who is too
     /// slow loses its place.
     async fn make_room(&self, bytes: usize) {
-        let deadline = tokio::time::Instant::now() + LAGGARD_TIME;
+        let began = tokio::time::Instant::now();
+        let deadline = began + *self.patience.lock();
         // Room for two chunks of the largest size: the one that waits for the digest, and this one.
         let max_bytes = self.window_bytes().max(6 * BATCH_BYTES);
         loop {
             self.fill.drop_taken();
             if self.fill.window_bytes() + bytes <= max_bytes {
+                let mut patience = self.patience.lock();
+                *patience = patience.saturating_sub(began.elapsed());
                 return;
             }
             let waited = tokio::time::timeout_at(deadline, self.fill.advanced.notified()).await;
             if waited.is_err() {
                 self.fill.shrink_window(max_bytes.saturating_sub(bytes));
                 self.fill.give_up_laggards();
+                *self.patience.lock() = LAGGARD_TIME;
                 return;
             }
         }

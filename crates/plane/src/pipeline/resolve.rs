@@ -54,7 +54,7 @@ pub(super) async fn resolve(
     let intent = routed.intent();
     let Some(located) = &routed.located else {
         return match intent.object {
-            Object::Catalog => catalog(core, view, principal, routed).await,
+            Object::Catalog => Box::pin(catalog(core, view, principal, routed)).await,
             _ => Ok(Target::Base),
         };
     };
@@ -70,12 +70,12 @@ pub(super) async fn resolve(
         }
         Object::Blob(digest) => blob(core, located, digest, routed.is_head, trail).await,
         Object::Tags => {
-            let (all, cache) = core.lists.tags(located).await?;
+            let (all, cache) = Box::pin(core.lists.tags(located)).await?;
             let (tags, more_after) = lists::page(&all, routed.page.last.as_deref(), routed.page.n);
             Ok(Target::Tags { tags, more_after, cache })
         }
         Object::Referrers(subject) => {
-            let (mut descriptors, cache) = core.lists.referrers(located, subject).await?;
+            let (mut descriptors, cache) = Box::pin(core.lists.referrers(located, subject)).await?;
             if let Some(wanted) = &routed.page.artifact_type {
                 descriptors.retain(|entry| entry.artifact_type.as_ref() == Some(wanted));
             }
@@ -113,7 +113,7 @@ async fn blob(
             let place = if is_head && size_bytes.is_some() {
                 BlobPlace::Known { size_bytes, media_type }
             } else if is_head {
-                return known(core, located, digest).await;
+                return Box::pin(known(core, located, digest)).await;
             } else {
                 BlobPlace::Upstream { media_type }
             };
@@ -123,12 +123,13 @@ async fn blob(
         (None, Some(blob)) => {
             let size_bytes = Some(blob.size_bytes());
             let proof = Proof { digest, is_manifest: false, size_bytes, media_type: None };
-            let private_to = core.resolver.vouch(located, proof, Class::Waiting).await?;
+            let vouched = core.resolver.vouch(located, proof, Class::Waiting);
+            let private_to = Box::pin(vouched).await?;
             let content = Arc::new(ContentState::new(size_bytes, None, private_to.as_deref()));
             let cache = CacheState { status: CacheStatus::Revalidated, age: None };
             target(BlobPlace::Stored { blob, content }, private_to, cache)
         }
-        (None, None) if is_head => known(core, located, digest).await,
+        (None, None) if is_head => Box::pin(known(core, located, digest)).await,
         (None, None) => {
             if let Some(absence) = shelf.memory.absence(&located.name, &Thing::Blob(*digest)) {
                 let reason = absence.reason.to_string();

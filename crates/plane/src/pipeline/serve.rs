@@ -80,7 +80,8 @@ async fn blob(
             (Source::Known(size_bytes), media_type, cache)
         }
         BlobPlace::Upstream { media_type } => {
-            match fill(core, located, &digest, media_type.clone(), Class::Waiting).await? {
+            let filling = fill(core, located, &digest, media_type.clone(), Class::Waiting);
+            match Box::pin(filling).await? {
                 Brought::Filling { reader, size_bytes, status } => {
                     let cache = CacheState { status, age: None };
                     (Source::Fill { reader, size_bytes }, media_type, cache)

@@ -53,6 +53,9 @@ async fn a_client_certificate_is_shown_and_told_when_it_runs_out() {
     let client_cert = Some(identity(directory.path(), &ca.client("plane")));
     let with = Settings { client_cert, ..without };
     let upstream = build(with.clone());
+    // A certificate is a credential like any other.
+    let scope = upstream.credential_scope(&name("a/b"));
+    assert_eq!(scope.as_deref(), Some("client certificate"));
     let pull_again = async || upstream.manifest(&name("a/b"), &reference("1"), WAITING).await;
     pull_again().await.unwrap();
     let expiries = build(with.clone()).expiries();
