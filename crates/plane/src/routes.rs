@@ -1,7 +1,8 @@
 //! From what a client calls a thing to its one canonical name (contracts §1).
 //!
 //! A request is routed by `?ns=` at the root (containerd), by the host it was sent to, or by the
-//! first segments of its path. All three lead to the same repository and the same canonical name;
+//! first segments of its path; a host of a repository is a path too, because most clients can only
+//! write it there (`plane.example/mine.example/team/app`). All three lead to the same repository and the same canonical name;
 //! everything behind this module knows only that name.
 
 use crate::refusal::Refusal;
@@ -60,7 +61,7 @@ impl Routes {
                 return Err(Denial::foreign_namespace(ns).into());
             };
             // With `override_path`, containerd sends both: `/v2/docker.io/library/x?ns=docker.io`.
-            let rest = strip_path(repository, name).unwrap_or(name);
+            let rest = self.strip(repository, name).unwrap_or(name);
             return Self::located(repository, rest, Some(ns.to_owned()));
         }
         if let Some(repository) = host.and_then(|host| self.host(host)) {
@@ -90,13 +91,26 @@ impl Routes {
         })
     }
 
-    /// The longest path that the name begins with, and the rest.
+    /// The longest path that the name begins with, and the rest; else the host that it begins with.
     fn path<'n>(&self, name: &'n str) -> Option<(&Arc<Repository>, &'n str)> {
         let slashes = name.match_indices('/').map(|(at, _)| at);
         let ends: Vec<usize> = slashes.take(self.path_segments_max).collect();
-        ends.into_iter().rev().find_map(|end| {
+        let by_path = ends.into_iter().rev().find_map(|end| {
             let repository = self.by_path.get(&name[..end])?;
             Some((repository, &name[end + 1..]))
+        });
+        by_path.or_else(|| {
+            let (first, rest) = name.split_once('/')?;
+            Some((self.host(first)?, rest))
+        })
+    }
+
+    /// What is left of a name below a path or a host of this repository.
+    fn strip<'n>(&self, repository: &Arc<Repository>, name: &'n str) -> Option<&'n str> {
+        let below = |path: &str| name.strip_prefix(path)?.strip_prefix('/');
+        repository.paths().find_map(|path| below(path.as_str())).or_else(|| {
+            let (first, rest) = name.split_once('/')?;
+            self.host(first).filter(|found| Arc::ptr_eq(found, repository)).map(|_| rest)
         })
     }
 
@@ -113,7 +127,7 @@ impl Routes {
 
     fn no_repository(&self, name: &str) -> Refusal {
         let first = name.split('/').next().unwrap_or(name);
-        if self.by_path.contains_key(name) {
+        if self.by_path.contains_key(name) || self.host(name).is_some() {
             return Refusal::NoRepository(format!(
                 "{name} is a repository of this plane, not an image; name one below it: {name}/…"
             ));
@@ -131,12 +145,6 @@ impl Routes {
         };
         Refusal::NoRepository(format!("no repository of this plane is named {first}; {hint}"))
     }
-}
-
-fn strip_path<'n>(repository: &Repository, name: &'n str) -> Option<&'n str> {
-    repository
-        .paths()
-        .find_map(|path| name.strip_prefix(path.as_str()).and_then(|rest| rest.strip_prefix('/')))
 }
 
 #[cfg(test)]
@@ -185,6 +193,33 @@ mod tests {
         assert_eq!(name("a/b", Some("reg.corp:5000"), None), "quay.io/a/b (a/b)");
         // The longest path wins, and a shorter one keeps what is left.
         assert_eq!(name("proxy/other/x", None, None), "proxy/other/x (other/x)");
+    }
+
+    #[test]
+    fn a_host_is_a_path_where_no_path_is_named_so() {
+        let here = Some("127.0.0.1:5050");
+        for (asked, ns) in [
+            ("hub.corp/library/alpine", None),
+            ("hub.corp/alpine", None),
+            // What `override_path` makes of the file that `client-config` prints.
+            ("hub.corp/library/alpine", Some("hub.corp")),
+            ("hub.corp/library/alpine", Some("docker.io")),
+        ] {
+            let found = name(asked, here, ns);
+            assert_eq!(found, "docker.io/library/alpine (library/alpine)", "{asked} {ns:?}");
+        }
+        assert_eq!(name("reg.corp:5000/a/b", here, None), "quay.io/a/b (a/b)");
+        assert!(name("reg.corp:5001/a/b", here, None).starts_with("! no repository"));
+        // The host of another repository is a name like any other.
+        let other = name("hub.corp/x", here, Some("quay.io"));
+        assert_eq!(other, "quay.io/hub.corp/x (hub.corp/x)");
+        let repository = |name: &str, hosts: &[&str]| {
+            Arc::new(Repository::for_tests(name, &[name], hosts, false))
+        };
+        let routes = Routes::new(&[repository("a", &["b"]), repository("b", &[])]);
+        let located = routes.locate("b/x", here, None).unwrap();
+        assert_eq!(located.name.as_str(), "b/x", "a path comes first");
+        assert!(name("hub.corp", here, None).contains("not an image"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use plane::{FillSettings, KeepSettings, PrefetchRequest, PurgeTarget};
+use plane::{FillSettings, JobState, KeepSettings, PrefetchRequest, PurgeTarget};
 use std::time::Duration;
 use support::{Rig, Setup, documents, through};
 use telemetry::CacheStatus;
@@ -134,8 +134,22 @@ async fn a_prefetch_brings_one_platform_and_tells_what_failed() {
     assert_eq!(other, 0, "the other platform was not asked for");
     assert_eq!(rig.plane.jobs().len(), 1);
 
-    let wrong = PrefetchRequest { references: vec!["nowhere/x".to_owned()], platforms: vec![] };
-    assert!(rig.plane.prefetch(wrong).await.is_err());
+    let list = |references: &[&str], platforms: &[&str]| PrefetchRequest {
+        references: references.iter().map(ToString::to_string).collect(),
+        platforms: platforms.iter().map(ToString::to_string).collect(),
+    };
+    assert!(rig.plane.prefetch(list(&[], &[])).await.is_err());
+    assert!(rig.plane.prefetch(list(&["reg/a/b:1"], &["linux/"])).await.is_err());
+    // What leads nowhere fails alone.
+    let mixed = list(&["nginx:1.27", "reg/a/b:1", "reg/UPPER:1"], &["linux/amd64"]);
+    let job = rig.plane.prefetch(mixed).await.unwrap();
+    let mut changes = rig.plane.job(&job.id).unwrap();
+    let ended = changes.wait_for(|view| view.state.is_final()).await.unwrap().clone();
+    let states: Vec<_> = ended.items.iter().map(|item| item.state).collect();
+    assert_eq!(states, [JobState::Failed, JobState::Done, JobState::Failed], "{ended:?}");
+    assert_eq!(ended.state, JobState::Failed);
+    let problem = ended.items[0].problem.as_deref().unwrap();
+    assert!(problem.contains("no repository of this plane is named nginx"), "{problem}");
 }
 
 #[tokio::test]

@@ -248,14 +248,15 @@ impl Plane {
     /// Begins to fetch references before anybody asks for them.
     ///
     /// # Errors
-    /// When a reference or a platform cannot be read, or too many jobs wait.
+    /// When a platform cannot be read, no or too many references are named, or too many jobs wait.
+    /// A reference that cannot be read is a failed item of the job.
     pub async fn prefetch(&self, request: PrefetchRequest) -> Result<JobView, AdminError> {
         if request.references.is_empty() || request.references.len() > REFERENCES_MAX {
             return Err(AdminError::Invalid(format!(
                 "a prefetch names 1 to {REFERENCES_MAX} references"
             )));
         }
-        prefetch::check(&self.core.view(), &request)?;
+        prefetch::check(&request)?;
         let jobs = &self.jobs;
         let active = {
             let held = jobs.0.held.lock();
