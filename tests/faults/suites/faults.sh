@@ -167,7 +167,7 @@ end_plane
 guarded() { upstream_resource up "$1" | sed 's/privateAddresses: true/privateAddresses: false/'; repository_resource; }
 guarded "$UPSTREAM" >"$DIR/resources/all.yaml"
 code=0
-said=$(env -u LOCKGATE_BIN "$LOCKGATE_BIN" config check --resources "$DIR/resources" 2>&1) || code=$?
+said=$(env -u LOCKGATE_BIN -u LOCKGATE_TOOLS "$LOCKGATE_BIN" config check --resources "$DIR/resources" 2>&1) || code=$?
 contains 'a private address where none may be: config check says how to allow it' "1 $DIR/resources/all.yaml:5:22: spec.endpoints[0].url" "$code $said"
 guarded "rebound.example.test:${UPSTREAM##*:}" >"$DIR/resources/all.yaml"
 printf '127.0.0.1 localhost rebound.example.test\n' >"$DIR/hosts"
