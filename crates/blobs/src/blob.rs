@@ -58,6 +58,10 @@ impl Blob {
         self.open.size_bytes
     }
 
+    pub(crate) fn file(&self) -> &File {
+        &self.open.file
+    }
+
     /// Blocks: all its bytes, in memory. [`Error::TooLarge`] when there are more than `max_bytes`.
     pub fn read_all(&self, max_bytes: usize) -> Result<Bytes, Error> {
         let (path, size_bytes) = (&self.open.path, self.open.size_bytes);

@@ -73,6 +73,16 @@ pub enum Error {
         /// The byte that is not there.
         offset: u64,
     },
+    /// A committed file has another length than its blob: damaged.
+    #[error("{} has {found_bytes} bytes instead of {wanted_bytes}", path.display())]
+    WrongSize {
+        /// The file that was.
+        path: PathBuf,
+        /// Its length.
+        found_bytes: u64,
+        /// The length of the blob.
+        wanted_bytes: u64,
+    },
     /// There is no such blob.
     #[error("{} is not there", path.display())]
     Absent {
@@ -91,6 +101,19 @@ impl Error {
     /// Whether more space would have helped.
     pub fn is_no_space(&self) -> bool {
         matches!(self, Self::NoSpace { .. })
+    }
+
+    /// Whether it says that bytes at rest are not what they were: missing, or unreadable for good.
+    /// Trouble that may pass (no memory, no descriptors, a signal) is none.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::TooShort { .. } | Self::WrongSize { .. } | Self::WrongDigest { .. } => true,
+            Self::Io { action: "read", source, .. } => {
+                let code = source.raw_os_error();
+                matches!(code, Some(libc::EIO | libc::EBADMSG | libc::EUCLEAN))
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
@@ -117,6 +140,11 @@ mod tests {
             assert!(error(code).is_no_space(), "{code}");
         }
         let broken = error(libc::EIO);
+        assert!(!broken.is_damage(), "what was not read may be whole");
+        let rotten = |code| {
+            Error::io("read", Path::new("x"), io::Error::from_raw_os_error(code)).is_damage()
+        };
+        assert!(rotten(libc::EIO) && !rotten(libc::ENOMEM));
         assert!(!broken.is_no_space());
         assert_eq!(broken.to_string(), "cannot write x");
         assert!(broken.source().is_some());

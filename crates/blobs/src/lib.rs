@@ -14,6 +14,7 @@
 
 mod blob;
 mod cache;
+mod check;
 mod disk;
 mod error;
 mod layout;
@@ -29,6 +30,7 @@ mod validators;
 mod walk;
 
 pub use blob::{Blob, ReadHow};
+pub use check::{Looked, Verdict};
 pub use disk::Disk;
 pub use error::Error;
 pub use part::Part;

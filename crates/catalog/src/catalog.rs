@@ -185,6 +185,16 @@ impl Catalog {
         self.0.readers.with(|c| names::cached(c, filter, after, limit))
     }
 
+    /// How long a blob is that the store has, as was written when its bytes had been hashed.
+    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        self.0.readers.with(|c| keep::blob_size(c, digest))
+    }
+
+    /// Whether not one blob is known: a new catalog, or one that took the place of a lost one.
+    pub fn is_without_blobs(&self) -> Result<bool, Error> {
+        self.0.readers.with(keep::is_without_blobs)
+    }
+
     /// How much is kept. Counts every row: for people and for housekeeping, not for requests.
     pub fn usage(&self) -> Result<Usage, Error> {
         self.0.readers.with(keep::usage)

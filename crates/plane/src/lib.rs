@@ -25,6 +25,7 @@ mod pipeline;
 mod plane;
 mod refusal;
 mod revisions;
+mod rot;
 mod routes;
 mod shelf;
 mod singleflight;

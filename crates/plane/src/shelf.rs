@@ -113,18 +113,19 @@ impl Shelf {
     }
 
     fn read_manifest(&self, digest: &Digest) -> Option<Arc<ManifestContent>> {
-        let blob = match self.store.blob(digest) {
-            Ok(blob) => blob?,
+        let blob = self.open_blob(digest, None)?;
+        let bytes = match blob.read_all(MANIFEST_MAX_BYTES) {
+            Ok(bytes) => bytes,
             Err(error) => {
-                tracing::error!(%digest, error = &error as &dyn std::error::Error, "a manifest cannot be read");
+                if error.is_damage() {
+                    self.damaged(&blob, &error.to_string());
+                }
                 return None;
             }
         };
-        let bytes = blob.read_all(MANIFEST_MAX_BYTES).ok()?;
         // A file that rotted on the disk is as good as absent; it is fetched again.
         if Digest::of(digest.algorithm(), &bytes) != *digest {
-            tracing::error!(%digest, "a manifest in the store is not what its name says; removed");
-            let _ = self.store.remove(digest);
+            self.damaged(&blob, "its bytes do not hash to its digest");
             return None;
         }
         let media_type = match self.catalog.manifest(digest).ok().flatten() {
@@ -142,11 +143,15 @@ impl Shelf {
 
     /// An open blob, if the store has it. Says nothing about who may have it.
     pub(crate) async fn blob(self: &Arc<Self>, digest: &Digest) -> Option<Blob> {
+        self.blob_of(digest, None).await
+    }
+
+    async fn blob_of(self: &Arc<Self>, digest: &Digest, size_bytes: Option<u64>) -> Option<Blob> {
         if let Some(blob) = self.store.cached(digest) {
             return Some(blob);
         }
         let digest = *digest;
-        self.blocking(move |shelf| shelf.open_blob(&digest)).await?
+        self.blocking(move |shelf| shelf.open_blob(&digest, size_bytes)).await?
     }
 
     /// What a name holds under a digest, and the open blob: one trip to the blocking pool for both.
@@ -164,14 +169,18 @@ impl Shelf {
             };
             let blob = match open {
                 Some(blob) => Some(blob),
-                None => self.blob(digest).await,
+                None => {
+                    let size_bytes = content.as_ref().and_then(|content| content.size_bytes);
+                    self.blob_of(digest, size_bytes).await
+                }
             };
             return (content, blob);
         }
         let (asked, wanted) = (name.clone(), *digest);
         let looked = self.blocking(move |shelf| {
             let row = shelf.catalog.content(&asked, &wanted).ok().flatten();
-            (row, shelf.open_blob(&wanted))
+            let size_bytes = row.as_ref().and_then(|row| row.size_bytes);
+            (row, shelf.open_blob(&wanted, size_bytes))
         });
         let (row, blob) = looked.await.unwrap_or_default();
         let content = row.map(|row| {
@@ -180,15 +189,6 @@ impl Shelf {
             self.memory.recall_content(name, digest, state)
         });
         (content, blob)
-    }
-
-    fn open_blob(&self, digest: &Digest) -> Option<Blob> {
-        self.store
-            .blob(digest)
-            .inspect_err(|error| {
-                tracing::error!(%digest, error = error as &dyn std::error::Error, "a blob cannot be opened");
-            })
-            .ok()?
     }
 
     /// A list of a name, as its upstream last gave it.

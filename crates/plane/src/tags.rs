@@ -327,6 +327,10 @@ impl Resolver {
         match asked {
             Ok(size_bytes) => {
                 let scope = located.repository.scope(name);
+                if let Some(held_bytes) = proof.size_bytes {
+                    let is_manifest = proof.is_manifest;
+                    self.shelf.take_in(digest, is_manifest, held_bytes, size_bytes).await;
+                }
                 let size_bytes = proof.size_bytes.or(size_bytes);
                 self.note(located, Proof { size_bytes, ..proof }, scope.as_deref());
                 Ok(scope.map(Into::into))

@@ -27,6 +27,16 @@ pub(crate) const VICTIMS_OF: &str = "SELECT name, digest, size_bytes, last_used,
 pub(crate) const CONDEMNED: &str = "SELECT digest FROM blob WHERE condemned_at IS NOT NULL \
     AND condemned_at <= $1 ORDER BY condemned_at, digest LIMIT $2";
 
+const BLOB_SIZE: &str = "SELECT size_bytes FROM blob WHERE digest = $1";
+
+pub(crate) fn blob_size(connection: &Connection, digest: &Digest) -> Result<Option<u64>> {
+    first(connection, BLOB_SIZE, params![digest.to_string()], |row| number(row, 0))
+}
+
+pub(crate) fn is_without_blobs(connection: &Connection) -> Result<bool> {
+    Ok(!exists(connection, "SELECT 1 FROM blob LIMIT 1", [])?)
+}
+
 pub(crate) fn usage(connection: &Connection) -> Result<Usage> {
     let mut usage = first(connection, USAGE, [], |row| {
         Ok(Usage {

@@ -139,6 +139,8 @@ impl Writer {
                 (Sink::Part(part), offset, transfer)
             }
             None => {
+                // Said before readers are let in, so that their answers say it.
+                self.fill.set_unkept();
                 let transfer = self.ask(Resume { offset_bytes: 0, validators: None }).await?;
                 self.found(transfer.total_bytes(), 0);
                 let hasher = Hasher::new(self.fill.digest.algorithm());
@@ -181,10 +183,10 @@ impl Writer {
     /// that is not kept has it; the bytes are passed on all the same.
     async fn open_part(&self) -> Result<Option<Box<Part>>, Ended> {
         let digest = self.fill.digest;
-        let opened = self.shelf.blocking(move |shelf| match shelf.store.blob(&digest) {
+        let opened = self.shelf.blocking(move |shelf| match shelf.open_blob(&digest, None) {
             // Another fill of it ended after this one's reader looked.
-            Ok(Some(_)) => None,
-            _ => Some(shelf.store.part(&digest)),
+            Some(_) => None,
+            None => Some(shelf.store.part(&digest)),
         });
         match opened.await {
             Some(None) => Err(Ended::Stored),

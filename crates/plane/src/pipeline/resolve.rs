@@ -58,6 +58,8 @@ pub(super) async fn resolve(
             _ => Ok(Target::Base),
         };
     };
+    // From here on it may be asked; before, access said no.
+    trail.set_upstream(&located.repository.upstream_name);
     match &intent.object {
         Object::Manifest(_) => {
             let reference = manifest_reference(intent).ok_or_else(no_object)?;
@@ -71,17 +73,26 @@ pub(super) async fn resolve(
         Object::Blob(digest) => blob(core, located, digest, routed.is_head, trail).await,
         Object::Tags => {
             let (all, cache) = Box::pin(core.lists.tags(located)).await?;
+            note_asked(trail, cache);
             let (tags, more_after) = lists::page(&all, routed.page.last.as_deref(), routed.page.n);
             Ok(Target::Tags { tags, more_after, cache })
         }
         Object::Referrers(subject) => {
             let (mut descriptors, cache) = Box::pin(core.lists.referrers(located, subject)).await?;
+            note_asked(trail, cache);
             if let Some(wanted) = &routed.page.artifact_type {
                 descriptors.retain(|entry| entry.artifact_type.as_ref() == Some(wanted));
             }
             Ok(Target::Referrers { descriptors, cache })
         }
         Object::Upload | Object::Catalog | Object::Base => Err(no_object()),
+    }
+}
+
+/// A hit asked nobody.
+fn note_asked(trail: &mut Trail, cache: CacheState) {
+    if cache.status == CacheStatus::Hit {
+        trail.upstream_was_not_asked();
     }
 }
 
@@ -111,6 +122,7 @@ async fn blob(
         (Some(content), None) => {
             let (size_bytes, media_type) = (content.size_bytes, content.media_type.clone());
             let place = if is_head && size_bytes.is_some() {
+                trail.upstream_was_not_asked();
                 BlobPlace::Known { size_bytes, media_type }
             } else if is_head {
                 return Box::pin(known(core, located, digest)).await;
@@ -125,6 +137,11 @@ async fn blob(
             let proof = Proof { digest, is_manifest: false, size_bytes, media_type: None };
             let vouched = core.resolver.vouch(located, proof, Class::Waiting);
             let private_to = Box::pin(vouched).await?;
+            // The upstream knows another length, and ours turned out damaged.
+            if shelf.store.cached(digest).is_none() {
+                let place = BlobPlace::Upstream { media_type: None };
+                return target(place, private_to, CacheState::MISS);
+            }
             let content = Arc::new(ContentState::new(size_bytes, None, private_to.as_deref()));
             let cache = CacheState { status: CacheStatus::Revalidated, age: None };
             target(BlobPlace::Stored { blob, content }, private_to, cache)
@@ -132,6 +149,7 @@ async fn blob(
         (None, None) if is_head => Box::pin(known(core, located, digest)).await,
         (None, None) => {
             if let Some(absence) = shelf.memory.absence(&located.name, &Thing::Blob(*digest)) {
+                trail.upstream_was_not_asked();
                 let reason = absence.reason.to_string();
                 return Err(Refusal::Absent { code: ErrorCode::BlobUnknown, reason });
             }

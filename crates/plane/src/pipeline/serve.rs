@@ -129,7 +129,8 @@ pub(crate) async fn fill(
         let failure = match tokio::time::timeout(BEGIN_TIME, reader.answered()).await {
             Ok(Ok(size_bytes)) => {
                 let status = if joined { CacheStatus::Joined } else { CacheStatus::Miss };
-                let status = if core.shelf.is_full() { CacheStatus::Uncached } else { status };
+                let is_unkept = core.shelf.is_full() || reader.is_unkept();
+                let status = if is_unkept { CacheStatus::Uncached } else { status };
                 return Ok(Brought::Filling { reader, size_bytes, status });
             }
             Ok(Err(FillFailure::Stored)) => {
@@ -230,7 +231,13 @@ impl BlobSource {
             Source::Stored(blob) => {
                 let all = ByteRange { start: 0, end: blob.size_bytes() };
                 let bytes = blob.stream(range.unwrap_or(all), self.how);
-                self.guarded(bytes.map(|next| next.map_err(StreamError::Store)))
+                let (core, blob) = (self.guard.core.clone(), blob.clone());
+                self.guarded(bytes.map(move |next| {
+                    next.map_err(|error| {
+                        core.shelf.broke(&blob, &error);
+                        StreamError::Store(error)
+                    })
+                }))
             }
             Source::Known(_) => ByteStream::new(stream::empty()),
             Source::Fill { reader, .. } => {

@@ -49,6 +49,7 @@ pub struct Metrics {
     upstreams: Arc<Upstreams>,
     evicted_blobs: Counter,
     evicted: Counter,
+    damaged_blobs: Counter,
     store: Store,
     connections_open: Gauge,
     connections_accepted: Counter,
@@ -153,6 +154,11 @@ impl Metrics {
             upstreams,
             evicted_blobs: counter(r, "lockgate_evicted_blobs", "Blobs removed for space"),
             evicted: counter(r, "lockgate_evicted_bytes", "Bytes removed for space"),
+            damaged_blobs: counter(
+                r,
+                "lockgate_damaged_blobs",
+                "Blobs removed because their bytes had rotted on the disk",
+            ),
             store: Store::register(r),
             connections_open: gauge(r, "lockgate_connections_open", "Client connections now"),
             connections_accepted: counter(r, "lockgate_connections_accepted", "Client connections"),
@@ -218,6 +224,11 @@ impl Metrics {
     pub fn evicted(&self, blobs: u64, bytes: u64) {
         self.evicted_blobs.inc_by(blobs);
         self.evicted.inc_by(bytes);
+    }
+
+    /// Counts a blob whose bytes had rotted on the disk.
+    pub fn damaged_blob(&self) {
+        self.damaged_blobs.inc();
     }
 
     /// Sets the state of the store.

@@ -127,6 +127,7 @@ fn gauges_show_the_last_state() {
     metrics.set_revision("sha256:bb", "files");
     metrics.reload_failed(ReloadTarget::Certificate);
     metrics.evicted(2, 2000);
+    metrics.damaged_blob();
     let text = metrics.render();
     for (series, expected) in [
         ("lockgate_build_info{version=\"1.2.3\"}", 1.0),
@@ -145,6 +146,7 @@ fn gauges_show_the_last_state() {
         ("lockgate_revision_info{digest=\"sha256:bb\",source=\"files\"}", 1.0),
         ("lockgate_reload_failures_total{what=\"certificate\"}", 1.0),
         ("lockgate_evicted_bytes_total", 2000.0),
+        ("lockgate_damaged_blobs_total", 1.0),
     ] {
         assert_eq!(value(&text, series), expected, "{series}");
     }
