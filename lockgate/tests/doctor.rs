@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Setup, text, upstream};
+use common::{Setup, eventually, text, upstream};
 use jiff::{SignedDuration, Timestamp};
-use testkit::{FakeRegistry, Fault, Match, TestCa};
+use testkit::{Auth, FakeRegistry, Fault, Match, TestCa};
 
 /// The findings with this state: check and text.
 fn findings(stdout: &str, state: &str) -> Vec<String> {
@@ -144,4 +144,49 @@ async fn what_cannot_be_told_is_not_called_right() {
         findings(&ran.stdout, "Wrong").iter().any(|line| line.starts_with("status line:")),
         "{ran:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_plane_tells_what_it_has_in_force() {
+    let setup = Setup::new().await;
+    let shut = FakeRegistry::builder().auth(Auth::basic("me", "right")).start().await;
+    tell_time(&setup.registry, SignedDuration::ZERO);
+    let password = setup.path("password");
+    std::fs::write(&password, "wrong").unwrap();
+    let credentials = format!(
+        "  credentials: [{{ prefix: '', basic: {{ username: me, passwordFile: '{}' }} }}]\n",
+        password.display()
+    );
+    setup.write("shut.yaml", &(upstream("shut", &shut.url()) + &credentials));
+    let served = setup.serve().await;
+    // Nothing but where it is: no settings, no resources.
+    let ran = setup.ask(&["doctor", "--json"]).await.expect(1);
+    let right = findings(&ran.stdout, "Right").join("\n");
+    assert!(right.contains("documents in force, from directory"), "{right}");
+    assert!(right.contains("upstream: up at http://127.0.0.1"), "{right}");
+    let warnings = findings(&ran.stdout, "Warning").join("\n");
+    assert!(warnings.contains("no settings given: listeners of the running plane"), "{warnings}");
+    let wrong = findings(&ran.stdout, "Wrong");
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(wrong[0].starts_with("upstream: shut"), "{wrong:?}");
+    assert!(wrong[0].contains("the credential is not accepted"), "{wrong:?}");
+
+    std::fs::write(&password, "right").unwrap();
+    // A file is looked at again after a moment.
+    eventually("the other password is taken", async || {
+        let ran = setup.ask(&["doctor", "--json"]).await;
+        findings(&ran.stdout, "Right").join("\n").contains("upstream: shut at")
+    })
+    .await;
+    std::fs::remove_file(&password).unwrap();
+    // Files that are wrong now do not hide what is in force.
+    setup.write("bad.yaml", "kind: x\n");
+    let resources = setup.resources();
+    let ran = setup.ask(&["doctor", "--json", "--resources", text(&resources)]).await.expect(1);
+    let wrong = findings(&ran.stdout, "Wrong").join("\n");
+    assert!(wrong.contains("credential: file "), "{wrong}");
+    assert!(wrong.contains("of upstream shut: No such file"), "{wrong}");
+    assert!(wrong.contains("resources: ") && wrong.contains("bad.yaml:1:"), "{wrong}");
+    assert!(findings(&ran.stdout, "Right").join("\n").contains("upstream: up at"), "{ran:?}");
+    served.stop().await;
 }

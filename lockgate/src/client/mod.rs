@@ -174,7 +174,32 @@ impl Api {
     fn unreachable(&self, error: reqwest::Error) -> Failure {
         let what = if error.is_connect() { "no plane answers at" } else { "no answer from" };
         let failure = Failure::cannot_tell(format!("{what} {}", self.name));
-        failure.because(root(&error)).hint(NO_PLANE)
+        let cause = root(&error);
+        let hint = self.what_to_do(error.is_connect(), error.is_timeout(), &cause.to_string());
+        failure.because(cause).hint(hint)
+    }
+
+    /// What to do when no answer came: "start it" is wrong for a plane that is there.
+    fn what_to_do(&self, is_connect: bool, is_timeout: bool, cause: &str) -> String {
+        let by_url = self.name.starts_with(self.base.scheme());
+        let other = |scheme: &str| {
+            let rest = self.name.split_once("://").map_or("", |(_, rest)| rest);
+            format!("write {scheme}://{rest}")
+        };
+        match (is_connect, is_timeout) {
+            _ if by_url && self.base.scheme() == "https" && is_no_tls(cause) => {
+                format!("it answers without TLS: {}", other("http"))
+            }
+            (false, true) => "it is there and too slow: see its log and its load; what was asked \
+                              for may still be done"
+                .to_owned(),
+            (true, true) => "is the address right, and does the network let it through?".to_owned(),
+            (false, false) if by_url && self.base.scheme() == "http" => {
+                format!("if it speaks TLS, {}; else see its log", other("https"))
+            }
+            (true, false) if by_url => format!("is the address right? {NO_PLANE}"),
+            _ => NO_PLANE.to_owned(),
+        }
     }
 
     fn nonsense(&self) -> Failure {
@@ -258,6 +283,12 @@ pub(crate) fn root<'e>(
     deepest
 }
 
+/// Whether TLS failed because the other side does not speak it: what came is no TLS record
+/// (rustls: `InvalidMessage::InvalidContentType`).
+pub(crate) fn is_no_tls(cause: &str) -> bool {
+    cause.contains("InvalidContentType")
+}
+
 fn bad_url(name: &str) -> impl Fn(url::ParseError) -> Failure + use<'_> {
     move |error| Failure::usage(format!("{name} is not the URL of a plane")).because(&error)
 }
@@ -271,6 +302,21 @@ pub(crate) fn has_socket(data_dir: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_to_do_fits_what_happened() {
+        let at = |url: &str| Api::at(&url.parse().unwrap(), None).unwrap();
+        let (plain, tls) = (at("http://h.test:5050"), at("https://h.test:5050"));
+        let corrupt = "received corrupt message of type InvalidContentType";
+        let told = tls.what_to_do(true, false, corrupt);
+        assert_eq!(told, "it answers without TLS: write http://h.test:5050/");
+        let told = plain.what_to_do(false, false, "connection closed");
+        assert!(told.contains("write https://h.test:5050/"), "{told}");
+        let local = Api::local(Path::new("/nonexistent")).unwrap();
+        assert!(local.what_to_do(false, true, "operation timed out").starts_with("it is there"));
+        assert_eq!(local.what_to_do(true, false, "refused"), NO_PLANE);
+        assert!(plain.what_to_do(true, false, "refused").contains(NO_PLANE));
+    }
 
     #[test]
     fn a_problem_is_told_with_its_request_and_what_it_means_for_scripts() {

@@ -9,7 +9,7 @@ use plane::View;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::path::Path;
-use upstream::ExpiryKind;
+use upstream::{CredentialKind, ExpiryKind, Upstream};
 use x509_cert::der::Decode;
 
 /// Certificates that we show to clients.
@@ -33,6 +33,7 @@ pub(super) fn of_listeners(settings: &Settings, now: Timestamp, report: &mut Rep
 /// Files that upstreams need.
 pub(super) fn of_upstreams(view: &View, now: Timestamp, report: &mut Report) {
     for upstream in view.upstreams() {
+        of_credentials(upstream, report);
         for expiry in upstream.expiries() {
             let kind = match expiry.what {
                 ExpiryKind::ClientCertificate => "client certificate",
@@ -52,6 +53,32 @@ pub(super) fn of_upstreams(view: &View, now: Timestamp, report: &mut Report) {
                 }
                 (None, None) => report.right("certificate", format!("{what} tells no end")),
             }
+        }
+    }
+}
+
+/// Files that hold credentials: a plane that read them once serves on until it starts again. Those
+/// of tokens are among the expiries.
+fn of_credentials(upstream: &Upstream, report: &mut Report) {
+    for credential in &upstream.settings().credentials {
+        let path = match &credential.kind {
+            CredentialKind::Basic { password_file, .. } => password_file,
+            CredentialKind::DockerConfig { file } => file,
+            _ => continue,
+        };
+        let problem = match std::fs::metadata(path) {
+            // A pipe would be waited for.
+            Ok(found) if !found.is_file() => Some("is not a regular file".to_owned()),
+            Ok(_) => std::fs::File::open(path).err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            let what = format!("file {} of upstream {}", path.display(), upstream.name());
+            report.wrong(
+                "credential",
+                format!("{what}: {problem}"),
+                "put it there, readable for the user of the plane",
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ mod certificates;
 mod finding;
 mod machine;
 mod reason;
+mod running;
 mod upstreams;
 
 use crate::client::Api;
@@ -68,26 +69,33 @@ impl Args {
     }
 
     async fn examine(&self, report: &mut Report) -> Result<(), Failure> {
-        let mut settings = None;
-        let mut view = None;
-        if self.is_local() {
-            settings = self.settings(report)?.map(|loaded| loaded.settings);
-            view = self.resources(settings.as_ref(), report);
-        }
-        if let Some(settings) = &settings {
+        let is_local = self.is_local();
+        let loaded = if is_local { self.settings(report)? } else { None };
+        let settings = loaded.as_ref().map(|loaded| &loaded.settings);
+        let plane = self.reach(settings, report).await;
+        let running = match &plane {
+            Some((api, status)) => running::view(api, status, report).await,
+            None => None,
+        };
+        let written =
+            if is_local { self.resources(settings, plane.is_some(), report) } else { None };
+        // What is in force counts, whatever the files say now.
+        let judged = running.as_ref().or(written.as_ref());
+        if let Some(settings) = settings {
             machine::look(settings, report);
             certificates::of_listeners(settings, Timestamp::now(), report);
         }
-        if let Some(view) = &view {
+        // The files of a plane elsewhere are not here.
+        let here = if self.plane.is_empty() { judged } else { written.as_ref() };
+        if let Some(view) = here {
             certificates::of_upstreams(view, Timestamp::now(), report);
         }
-        let api = self.reach(settings.as_ref(), report).await;
-        match (&api, &view) {
-            (Some(api), view) => upstreams::by_plane(api, view.as_ref(), report).await,
+        match (&plane, judged) {
+            (Some((api, _)), view) => upstreams::by_plane(api, view, report).await,
             (None, Some(view)) => upstreams::by_ourselves(view, report).await,
             (None, None) => {}
         }
-        for url in self.public_urls(settings.as_ref(), api.is_some()) {
+        for url in self.public_urls(loaded.as_ref(), plane.is_some(), report) {
             reason::look(&url, self.ca_file.as_deref(), report).await;
         }
         Ok(())
@@ -125,9 +133,18 @@ impl Args {
         }
     }
 
-    fn resources(&self, settings: Option<&Settings>, report: &mut Report) -> Option<View> {
+    /// The resources that were named, or the built-in ones where no plane has others in force.
+    fn resources(
+        &self,
+        settings: Option<&Settings>,
+        is_running: bool,
+        report: &mut Report,
+    ) -> Option<View> {
         let in_settings = settings.and_then(|settings| settings.resources_dir.clone());
         let path = self.resources.resources.clone().or(in_settings);
+        if path.is_none() && is_running {
+            return None;
+        }
         match check_resources(path.as_deref()) {
             Ok(view) => {
                 let count = view.set().documents().len();
@@ -150,7 +167,11 @@ impl Args {
     }
 
     /// The plane that can be asked, if one answers.
-    async fn reach(&self, settings: Option<&Settings>, report: &mut Report) -> Option<Api> {
+    async fn reach(
+        &self,
+        settings: Option<&Settings>,
+        report: &mut Report,
+    ) -> Option<(Api, Status)> {
         let api = match (self.plane.first(), settings) {
             (Some(url), _) => Api::at(url, self.ca_file.as_deref()),
             (None, Some(settings)) => {
@@ -170,27 +191,48 @@ impl Args {
             }
             (None, None) => return None,
         };
-        let answer = match &api {
-            Ok(api) => api.get::<Status>("status", &[]).await,
-            Err(_) => return None,
-        };
-        match (answer, api) {
-            (Ok(status), Ok(api)) => {
-                of_status(&status, api.name(), report);
-                Some(api)
+        let remedy = "over TCP the API needs an AccessPolicy that allows Administer; is it the right address?";
+        let api = match api {
+            Ok(api) => api,
+            Err(failure) => {
+                report.unknown("plane", failure.one_line(), remedy);
+                return None;
             }
-            (Err(failure), _) => {
-                let remedy = "over TCP the API needs an AccessPolicy that allows Administer; is it the right address?";
+        };
+        match api.get::<Status>("status", &[]).await {
+            Ok(status) => {
+                of_status(&status, api.name(), report);
+                Some((api, status))
+            }
+            Err(failure) => {
                 report.unknown("plane", failure.one_line(), remedy);
                 None
             }
-            (Ok(_), Err(_)) => None,
         }
     }
 
-    fn public_urls(&self, settings: Option<&Settings>, is_running: bool) -> Vec<Url> {
+    /// Where clients reach the plane, as far as somebody said it.
+    fn public_urls(
+        &self,
+        loaded: Option<&Loaded>,
+        is_running: bool,
+        report: &mut Report,
+    ) -> Vec<Url> {
         let mut urls = self.plane.clone();
-        let listeners = settings.map_or(&[][..], |settings| settings.listeners.as_slice());
+        let is_told = self.settings.config.is_some()
+            || loaded.is_some_and(|loaded| loaded.written.entry("listeners").is_some());
+        let listeners = match loaded {
+            Some(loaded) if is_told => loaded.settings.listeners.as_slice(),
+            _ => &[],
+        };
+        // The defaults are a guess: `--listen` is not known here.
+        if is_running && !is_told && self.plane.is_empty() {
+            report.warning(
+                "status line",
+                "no settings given: listeners of the running plane are not judged".to_owned(),
+                "name its settings with --config, or its address with --plane",
+            );
+        }
         for listener in listeners {
             urls.extend(listener.public_urls.iter().filter_map(|url| url.as_str().parse().ok()));
             // Without a URL of its own, what stands in no client's way: the address itself.

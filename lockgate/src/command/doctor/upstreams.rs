@@ -3,16 +3,18 @@
 
 use super::certificates;
 use super::finding::{Report, State};
-use crate::client::Api;
+use crate::client::{self, Api};
 use jiff::Timestamp;
 use plane::{EndpointView, UpstreamView, View};
-use resources::Kind;
+use resources::{Kind, Set, Spec};
 use serde::Deserialize;
 
 /// A clock that is further off than this makes certificates and tokens fail (contracts §11).
 const SKEW_SECONDS_MAX: i64 = 60;
 /// Less than this share of a rate limit is worth a word.
 const RATE_PERCENT_MIN: u64 = 10;
+/// What a probe says of a credential that a registry or its token service does not take.
+const REFUSED_CREDENTIAL: &str = "the credential is not accepted";
 
 #[derive(Deserialize)]
 struct Upstreams {
@@ -43,16 +45,15 @@ fn judge(upstreams: &[UpstreamView], view: Option<&View>, report: &mut Report) {
     let now = Timestamp::now();
     let mut skews = Vec::new();
     let mut unasked = Vec::new();
+    let built_in = resources::builtin();
     for upstream in upstreams {
-        // Whoever wrote none of them need not reach all of the built-in ones.
-        let is_built_in = view
-            .and_then(|view| view.set().get(Kind::Upstream, &upstream.name))
-            .is_some_and(|document| document.place.source() == "built-in");
+        let is_built_in = is_built_in(&built_in, upstream, view);
+        let has_credentials = view.is_some_and(|view| has_credentials(view, &upstream.name));
         for endpoint in &upstream.endpoints {
             if is_built_in && !endpoint.available {
                 unasked.push((upstream.name.as_str(), endpoint));
             } else {
-                of_endpoint(&upstream.name, endpoint, now, report);
+                of_endpoint(&upstream.name, endpoint, has_credentials, now, report);
             }
             if let Some(clock) = endpoint.clock {
                 skews.push((now.as_second() - clock.as_second(), endpoint.url.as_str()));
@@ -61,6 +62,28 @@ fn judge(upstreams: &[UpstreamView], view: Option<&View>, report: &mut Report) {
     }
     of_built_in(&unasked, report);
     of_clock(&skews, report);
+}
+
+/// Whether nobody wrote this upstream: whoever wrote none of them need not reach all of the built-in
+/// ones. Where the resources are not known, its address tells.
+fn is_built_in(built_in: &Set, upstream: &UpstreamView, view: Option<&View>) -> bool {
+    let Some(document) = built_in.get(Kind::Upstream, &upstream.name) else { return false };
+    if let Some(view) = view {
+        let in_force = view.set().get(Kind::Upstream, &upstream.name);
+        return in_force.is_some_and(|in_force| in_force.spec == document.spec);
+    }
+    let Spec::Upstream(spec) = &document.spec else { return false };
+    let of_built_in = |endpoint: &EndpointView| {
+        spec.endpoints.iter().any(|known| known.url.as_str().trim_end_matches('/') == endpoint.url)
+    };
+    upstream.endpoints.iter().all(of_built_in)
+}
+
+fn has_credentials(view: &View, name: &str) -> bool {
+    let mut upstreams = view.upstreams();
+    upstreams
+        .find(|upstream| upstream.name() == name)
+        .is_some_and(|upstream| !upstream.settings().credentials.is_empty())
 }
 
 /// Built-in ones that cannot be reached, in one finding: a site that uses none of them has them all.
@@ -85,7 +108,13 @@ fn problem(name: &str, endpoint: &EndpointView) -> String {
     }
 }
 
-fn of_endpoint(name: &str, endpoint: &EndpointView, now: Timestamp, report: &mut Report) {
+fn of_endpoint(
+    name: &str,
+    endpoint: &EndpointView,
+    has_credentials: bool,
+    now: Timestamp,
+    report: &mut Report,
+) {
     let url = &endpoint.url;
     if endpoint.problem.is_none() && endpoint.available {
         let limit = match (endpoint.rate_limit_remaining, endpoint.rate_limit) {
@@ -94,10 +123,13 @@ fn of_endpoint(name: &str, endpoint: &EndpointView, now: Timestamp, report: &mut
         };
         report.right("upstream", format!("{name} at {url} answers{limit}"));
     } else {
-        let state = if endpoint.available { State::Warning } else { State::Wrong };
-        let remedy =
-            "what is cached is served meanwhile; check its address, credentials and the network";
-        report.push(state, "upstream", problem(name, endpoint), remedy);
+        let text = problem(name, endpoint);
+        // A credential that is not taken lets nobody in, however well the registry answers. A limit
+        // that is used up passes by itself.
+        let is_spent = endpoint.rate_limit_remaining == Some(0) && !text.contains("credential");
+        let is_shut_out = has_credentials && !is_spent || text.contains(REFUSED_CREDENTIAL);
+        let state = if endpoint.available && !is_shut_out { State::Warning } else { State::Wrong };
+        report.push(state, "upstream", text, remedy_of(endpoint));
     }
     if let (Some(left), Some(limit)) = (endpoint.rate_limit_remaining, endpoint.rate_limit)
         && left < limit.saturating_mul(RATE_PERCENT_MIN) / 100
@@ -110,6 +142,17 @@ fn of_endpoint(name: &str, endpoint: &EndpointView, now: Timestamp, report: &mut
     {
         let what = format!("the server's certificate of {url}");
         certificates::judge_foreign(&what, not_after, now, report);
+    }
+}
+
+fn remedy_of(endpoint: &EndpointView) -> String {
+    let problem = endpoint.problem.as_deref().unwrap_or_default();
+    match endpoint.url.strip_prefix("https://") {
+        Some(host) if client::is_no_tls(problem) => {
+            format!("it answers without TLS: is its url meant to be http://{host}?")
+        }
+        _ => "what is cached is served meanwhile; check its address, credentials and the network"
+            .to_owned(),
     }
 }
 
@@ -149,7 +192,7 @@ mod tests {
 
     fn states(endpoint: &EndpointView) -> Vec<State> {
         let mut report = Report::default();
-        of_endpoint("up", endpoint, Timestamp::now(), &mut report);
+        of_endpoint("up", endpoint, false, Timestamp::now(), &mut report);
         report.states()
     }
 
@@ -176,9 +219,52 @@ mod tests {
         let mut report = Report::default();
         judge(&[upstream("docker.io"), upstream("quay.io")], Some(&view), &mut report);
         assert_eq!(report.states(), [State::Warning, State::Unknown], "{:?}", report.findings());
+        // Where the resources cannot be read, those at another address are somebody's own.
+        let at = |name: &str, url: &str| {
+            let endpoint = EndpointView { url: url.to_owned(), ..failing.clone() };
+            UpstreamView { name: name.to_owned(), endpoints: vec![endpoint] }
+        };
+        let all = [
+            at("quay.io", "https://quay.io"),
+            at("ghcr.io", "https://ghcr.io"),
+            at("docker.io", "https://mirror.corp.example"),
+        ];
         let mut report = Report::default();
-        judge(&[upstream("docker.io"), upstream("quay.io")], None, &mut report);
-        assert_eq!(report.states(), [State::Wrong, State::Wrong, State::Unknown]);
+        judge(&all, None, &mut report);
+        assert_eq!(report.states(), [State::Wrong, State::Warning, State::Unknown]);
+    }
+
+    #[test]
+    fn a_credential_that_is_not_taken_is_wrong_and_a_limit_that_is_used_up_is_not() {
+        let judged = |problem: &str, left: Option<u64>, has_credentials: bool| {
+            let mut report = Report::default();
+            let problem = Some(problem.to_owned());
+            let limit = left.map(|_| 100);
+            let endpoint = EndpointView {
+                problem,
+                rate_limit_remaining: left,
+                rate_limit: limit,
+                ..endpoint()
+            };
+            of_endpoint("up", &endpoint, has_credentials, Timestamp::now(), &mut report);
+            report.states()[0]
+        };
+        assert_eq!(judged("up: the credential is not accepted", None, true), State::Wrong);
+        assert_eq!(judged("up: the credential is not accepted", None, false), State::Wrong);
+        assert_eq!(judged("up: token service: no token (HTTP 500)", None, true), State::Wrong);
+        assert_eq!(judged("up: none of 100 requests is left", Some(0), true), State::Warning);
+        assert_eq!(judged("up: wants a password, and there is none", None, false), State::Warning);
+    }
+
+    #[test]
+    fn https_to_a_registry_without_tls_asks_for_the_scheme() {
+        let text = "up at h:1: TLS: received corrupt message of type InvalidContentType";
+        let problem = Some(text.to_owned());
+        let of = |url: &str| {
+            remedy_of(&EndpointView { url: url.to_owned(), problem: problem.clone(), ..endpoint() })
+        };
+        assert!(of("https://h:1").ends_with("is its url meant to be http://h:1?"));
+        assert!(!of("http://h:1").contains("meant"));
     }
 
     #[test]
