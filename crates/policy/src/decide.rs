@@ -87,6 +87,10 @@ fn check(
         (false, _) => {
             "without an AccessPolicy only loopback may pull and list; add an AccessPolicy"
         }
+        (true, Action::Push | Action::Delete) => {
+            "remote repositories take no pushes and deletes; for others ask the owner of the \
+             AccessPolicy documents"
+        }
         (true, _) => "ask the owner of the AccessPolicy documents",
     };
     let policy = if access.is_explicit() { "access" } else { "built-in" };
@@ -164,6 +168,10 @@ mod tests {
         assert!(may_ask(&access, &local(), &intent(Action::Pull, "docker.io/a"), None).is_err());
         assert!(may_ask(&access, &remote(), &intent(Action::Pull, "quay.io/a"), None).is_ok());
         assert!(may_ask(&access, &remote(), &intent(Action::List, "quay.io/a"), None).is_err());
+        let push = may_ask(&access, &remote(), &intent(Action::Push, "quay.io/a"), None);
+        let message = push.unwrap_err().message();
+        assert!(message.starts_with("denied by access: "), "{message}");
+        assert!(message.contains("remote repositories take no pushes"), "{message}");
     }
 
     #[test]

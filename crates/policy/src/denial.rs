@@ -49,9 +49,13 @@ impl Denial {
     }
 
     /// `denied by <policy>/<rule>: <reason>; <what to do>; lockgate why <id>`, on one line. The
-    /// reason gives way when it gets too long; what to do and the id do not.
+    /// reason gives way when it gets too long; what to do and the id do not. Where no policy in
+    /// particular refused, because none allowed, only the rule is named: `denied by access: …`.
     pub fn message(&self) -> String {
-        let head = format!("denied by {}/{}: ", self.policy, self.rule);
+        let head = match self.policy == self.rule {
+            true => format!("denied by {}: ", self.rule),
+            false => format!("denied by {}/{}: ", self.policy, self.rule),
+        };
         let tail = format!("; {}; lockgate why {}", self.remedy, self.id);
         let room = Self::MAX_MESSAGE_CHARS
             .saturating_sub(head.chars().count() + tail.chars().count())
@@ -84,5 +88,7 @@ mod tests {
         assert!(!message.contains('\n'));
         assert!(message.starts_with("denied by p/r: x"));
         assert!(message.ends_with(&format!("; do this; lockgate why {}", denial.id())));
+        let nobodys = Denial::new("access", "access", "no".to_owned(), "ask".to_owned());
+        assert!(nobodys.message().starts_with("denied by access: no; "), "{nobodys}");
     }
 }

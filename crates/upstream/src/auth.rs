@@ -5,7 +5,7 @@ use crate::challenge::Challenge;
 use crate::credentials::{Login, Resolved};
 use crate::dance::Dance;
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, Trouble};
 use crate::origin;
 use crate::redirect::judge_realm;
 use crate::token::{Token, TokenKey};
@@ -60,11 +60,9 @@ impl Bearing {
             None => None,
             Some(index) => {
                 let resolved = shared.credentials.resolve(index, &endpoint.authority).await;
-                resolved.map_err(|text| {
+                resolved.map_err(|trouble| {
                     let prefix = shared.credentials.scope(index);
-                    let label = endpoint.label();
-                    let text = format!("{label}: credential for {prefix}: {text}");
-                    Failure::indeterminate(text).blameless()
+                    unusable(endpoint, &prefix, &trouble)
                 })?
             }
         };
@@ -185,6 +183,20 @@ pub(crate) async fn answer_elsewhere(
         credential: None,
     };
     token(shared, endpoint, key, realm, None, None).await.map(Some)
+}
+
+/// A credential that cannot be had: who asks hears that and no more, operators hear all of it.
+fn unusable(endpoint: &Endpoint, prefix: &str, trouble: &Trouble) -> Failure {
+    let label = endpoint.label();
+    let told = match trouble {
+        Trouble::Told(text) => format!("{label}: credential for {prefix}: {text}"),
+        Trouble::Inner(_) => {
+            format!("{label}: the credential for {prefix} cannot be read; see the log of the plane")
+        }
+    };
+    Failure::indeterminate(told)
+        .with_detail(format!("{label}: credential for {prefix}: {}", trouble.detail()))
+        .blameless()
 }
 
 fn outside(endpoint: &Endpoint, text: &str) -> Failure {

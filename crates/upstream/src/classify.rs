@@ -38,7 +38,13 @@ pub(crate) async fn failure(
     let status = answer.status();
     let by = request::answered_by(&answer);
     let by = if answer.is_at_endpoint { String::new() } else { format!(", redirected to {by},") };
-    let label = format!("{}{by} answers {} for {}", endpoint.label(), status.as_u16(), ask.label());
+    let (label, code) = (endpoint.label(), status.as_u16());
+    let label = match (&answer.shown_credential, code) {
+        (Some(prefix), 401 | 403) => {
+            format!("{label} refused the credential for {prefix} ({code}) for {}", ask.label())
+        }
+        _ => format!("{label}{by} answers {code} for {}", ask.label()),
+    };
     let wait = wire::retry_after(answer.headers());
     let Answer { response, is_at_endpoint, .. } = answer;
     let kind = BodyKind::of(&response);

@@ -1,6 +1,7 @@
 //! The HTTP client of one upstream: its trust, its certificate, its proxy, its address guard. Built
 //! when first needed, and again when one of its files changes.
 
+use crate::failure::Trouble;
 use crate::guard::GuardedResolver;
 use crate::settings::Settings;
 use crate::stamped::{Held, StampedFile};
@@ -73,7 +74,7 @@ impl Clients {
 
     /// A client as the files say now. Connections are kept as long as no file changes. The error is
     /// one line.
-    pub(crate) async fn get(self: &Arc<Self>) -> Result<reqwest::Client, String> {
+    pub(crate) async fn get(self: &Arc<Self>) -> Result<reqwest::Client, Trouble> {
         let files = self.files().await?;
         let versions = files.versions();
         if let Some((known, client)) = &*self.built.lock()
@@ -100,7 +101,7 @@ impl Clients {
         Ok(client)
     }
 
-    async fn files(&self) -> Result<Files, String> {
+    async fn files(&self) -> Result<Files, Trouble> {
         let ca = match &self.ca {
             Some(file) => Some(file.read().await?),
             None => None,

@@ -143,21 +143,44 @@ impl<'a> Tour<'a> {
         let Some(chosen) = limited.or(self.failures.last()) else {
             return Failure::indeterminate("no endpoint to ask");
         };
-        let mut text = chosen.reason().to_owned();
-        let mut told = vec![chosen.reason()];
-        for other in &self.failures {
-            if !told.contains(&other.reason()) {
-                text.push_str("; before that: ");
-                text.push_str(other.reason());
-                told.push(other.reason());
-            }
-        }
-        chosen.clone().told_as(text)
+        let others = self.failures.iter().map(Failure::reason);
+        chosen.clone().told_as(without_repeats(chosen.reason(), others))
     }
+}
+
+/// `first`, and behind it what the others say besides.
+fn without_repeats<'f>(first: &str, others: impl Iterator<Item = &'f str>) -> String {
+    let mut text = first.to_owned();
+    for other in others {
+        // An endpoint that is not asked for a while repeats why, with a figure that changes.
+        let sentence = other.rfind(" (").filter(|at| other[*at..].contains("asked again in "));
+        if !text.contains(&other[..sentence.unwrap_or(other.len())]) {
+            text.push_str("; before that: ");
+            text.push_str(other);
+        }
+    }
+    text
 }
 
 impl Shared {
     fn all_are_open(&self) -> bool {
         self.endpoints.iter().all(|endpoint| endpoint.health.is_open())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let down = "a: cannot connect";
+        let others =
+            [down, "a: cannot connect (repeatedly; asked again in 4 s)", "b: 500", "b: 500"];
+        let told = without_repeats(
+            "a: cannot connect (repeatedly; asked again in 3 s)",
+            others.into_iter(),
+        );
+        assert_eq!(told, "a: cannot connect (repeatedly; asked again in 3 s); before that: b: 500");
     }
 }

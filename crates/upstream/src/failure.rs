@@ -18,6 +18,29 @@ pub enum FailureKind {
     Changed,
 }
 
+/// Trouble of our own, before any registry is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Whoever asks may hear it.
+    Told(String),
+    /// It names a path of this machine: for the log and for operators.
+    Inner(String),
+}
+
+impl Trouble {
+    /// All of it.
+    pub(crate) fn detail(&self) -> &str {
+        let (Self::Told(text) | Self::Inner(text)) = self;
+        text
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(text: String) -> Self {
+        Self::Told(text)
+    }
+}
+
 /// An upstream's failure to give what was asked. Cheap to clone, so that all who wait can have it.
 #[derive(Clone)]
 pub struct Failure(Arc<Told>);
@@ -26,6 +49,8 @@ pub struct Failure(Arc<Told>);
 struct Told {
     kind: FailureKind,
     reason: String,
+    /// For operators, where it says more than `reason`.
+    detail: Option<String>,
     retry_after: Option<Duration>,
     is_rate_limit: bool,
     is_transient: bool,
@@ -41,6 +66,7 @@ impl Failure {
         Self(Arc::new(Told {
             kind,
             reason,
+            detail: None,
             retry_after: None,
             is_rate_limit: false,
             is_transient: false,
@@ -93,6 +119,12 @@ impl Failure {
         self.edit(|told| told.reason = reason)
     }
 
+    /// What operators hear instead of the reason.
+    pub(crate) fn with_detail(self, detail: impl Into<String>) -> Self {
+        let detail = one_line(&detail.into(), Self::REASON_BYTES_MAX);
+        self.edit(|told| told.detail = Some(detail))
+    }
+
     fn edit(mut self, change: impl FnOnce(&mut Told)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
@@ -106,6 +138,11 @@ impl Failure {
     /// One line for people: names the upstream, the endpoint's host and what happened.
     pub fn reason(&self) -> &str {
         &self.0.reason
+    }
+
+    /// The same for operators: it may name files of this machine.
+    pub(crate) fn detail(&self) -> &str {
+        self.0.detail.as_deref().unwrap_or(&self.0.reason)
     }
 
     /// When asking again makes sense, where that is known.

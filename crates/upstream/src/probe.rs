@@ -87,7 +87,7 @@ async fn probe(shared: &Shared, endpoint: &Endpoint) -> EndpointProbe {
     let status = match look(shared, endpoint, &mut probe).await {
         Ok(status) => status,
         Err(failure) => {
-            probe.problem(failure.reason(), remedy_of(&failure));
+            probe.problem(failure.detail(), remedy_of(&failure));
             return probe;
         }
     };
@@ -101,7 +101,7 @@ async fn probe(shared: &Shared, endpoint: &Endpoint) -> EndpointProbe {
         let is_accepted = match log_in(shared, endpoint, credential, status).await {
             Ok(()) => true,
             Err(failure) => {
-                probe.problem(failure.reason(), remedy_of(&failure));
+                probe.problem(failure.detail(), remedy_of(&failure));
                 false
             }
         };

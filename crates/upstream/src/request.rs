@@ -77,6 +77,8 @@ pub(crate) struct Answer {
     pub(crate) response: reqwest::Response,
     /// Whether the endpoint itself gave it, not a server it redirected to.
     pub(crate) is_at_endpoint: bool,
+    /// The prefix of our credential by which it was asked, if one was shown.
+    pub(crate) shown_credential: Option<String>,
     /// Time from the first request to this head.
     pub(crate) latency: Duration,
 }
@@ -125,7 +127,7 @@ async fn authorized(shared: &Shared, endpoint: &Endpoint, ask: &Ask) -> Result<A
     let mut sent = send(shared, endpoint, ask, authorization.as_ref(), started).await?;
     // At most: nothing → token → renewed token. A registry that goes on asking is refused.
     for _ in 0..2 {
-        match reauthorize(shared, endpoint, &bearing, &sent, authorization).await? {
+        match reauthorize(shared, endpoint, &bearing, &sent, authorization.as_ref()).await? {
             Some(better) => {
                 drain(sent.response).await;
                 sent = send(shared, endpoint, ask, Some(&better), started).await?;
@@ -133,6 +135,9 @@ async fn authorized(shared: &Shared, endpoint: &Endpoint, ask: &Ask) -> Result<A
             }
             None => break,
         }
+    }
+    if authorization.is_some() && bearing.resolved.is_some() && sent.is_at_endpoint {
+        sent.shown_credential = bearing.credential.map(|index| shared.credentials.scope(index));
     }
     if sent.is_at_endpoint
         && let Some(said) = endpoint.budget.observe(sent.headers())
@@ -148,7 +153,7 @@ async fn reauthorize(
     endpoint: &Endpoint,
     bearing: &Bearing,
     sent: &Answer,
-    used: Option<Authorization>,
+    used: Option<&Authorization>,
 ) -> Result<Option<Authorization>, Failure> {
     let status = sent.status();
     if !sent.is_at_endpoint || !matches!(status.as_u16(), 400 | 401 | 403 | 404) {
@@ -184,12 +189,12 @@ async fn renewed(
     endpoint: &Endpoint,
     bearing: &Bearing,
     asked: Option<Challenge>,
-    used: Authorization,
+    used: &Authorization,
 ) -> Result<Option<Authorization>, Failure> {
-    match used.source {
+    match &used.source {
         Source::Lasting => Ok(None),
         Source::Token { key, is_fresh: true, .. } => {
-            shared.tokens.renewal_was_fruitless(&key);
+            shared.tokens.renewal_was_fruitless(key);
             Ok(None)
         }
         Source::Token { key, token, is_fresh: false } => {
@@ -197,12 +202,12 @@ async fn renewed(
             // the token, and asking for token after token would not change it.
             let is_invalid =
                 matches!(asked, Some(Challenge::Bearer { is_invalid_token: true, .. }));
-            if !is_invalid && !shared.tokens.may_renew(&key) {
+            if !is_invalid && !shared.tokens.may_renew(key) {
                 return Ok(None);
             }
             let challenge = asked.or_else(|| endpoint.challenge());
             let Some(challenge) = challenge else { return Ok(None) };
-            auth::answer(shared, endpoint, bearing, &challenge, Some(&token)).await
+            auth::answer(shared, endpoint, bearing, &challenge, Some(token)).await
         }
         Source::ShortLived => {
             let Some(index) = bearing.credential else { return Ok(None) };
@@ -289,7 +294,8 @@ async fn send(
         let request = prepare(&client, ask, &url, shown);
         let left = deadline.saturating_duration_since(Instant::now());
         let response = head_of(endpoint, request, left).await?;
-        let answer = Answer { response, is_at_endpoint, latency: started.elapsed() };
+        let latency = started.elapsed();
+        let answer = Answer { response, is_at_endpoint, shown_credential: None, latency };
         if is_redirect(answer.status()) {
             url = match chain.next(answer.headers(), settings) {
                 Ok(next) => next,

@@ -1,6 +1,7 @@
 //! Files that are read again when they change: passwords, tokens, certificates. Their content is
 //! held as a secret, whatever it is.
 
+use crate::failure::Trouble;
 use parking_lot::Mutex;
 use secrecy::SecretSlice;
 use std::io::Read;
@@ -53,7 +54,7 @@ impl StampedFile {
 
     /// The content. A file that cannot be read any more keeps the content it had; the trouble is
     /// logged. The error is one line that names the file.
-    pub(crate) async fn read(self: &Arc<Self>) -> Result<Held, String> {
+    pub(crate) async fn read(self: &Arc<Self>) -> Result<Held, Trouble> {
         {
             let state = self.state.lock();
             if state.checked.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
@@ -62,11 +63,13 @@ impl StampedFile {
         }
         let file = self.clone();
         let checked = tokio::task::spawn_blocking(move || file.check()).await;
-        checked.unwrap_or_else(|_| Err(format!("reading {} was aborted", self.path.display())))
+        checked.unwrap_or_else(|_| {
+            Err(Trouble::Inner(format!("reading {} was aborted", self.path.display())))
+        })
     }
 
     /// Looks at the file, and reads it if it changed.
-    fn check(&self) -> Result<Held, String> {
+    fn check(&self) -> Result<Held, Trouble> {
         let before = self.state.lock().stamp;
         let read = self.read_if_changed(before);
         let mut state = self.state.lock();
@@ -119,11 +122,11 @@ impl StampedFile {
 }
 
 impl State {
-    fn answer(&self) -> Result<Held, String> {
+    fn answer(&self) -> Result<Held, Trouble> {
         match (&self.held, &self.problem) {
             (Some(held), _) => Ok(held.clone()),
-            (None, Some(problem)) => Err(problem.clone()),
-            (None, None) => Err("not read yet".to_owned()),
+            (None, Some(problem)) => Err(Trouble::Inner(problem.clone())),
+            (None, None) => Err(Trouble::Told("not read yet".to_owned())),
         }
     }
 }
@@ -142,7 +145,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
         let file = StampedFile::new(&path, 10);
-        assert!(file.read().await.unwrap_err().contains("secret"));
+        assert!(file.read().await.unwrap_err().detail().contains("secret"));
         std::fs::write(&path, "one").unwrap();
         let first = file.check().unwrap();
         std::fs::write(&path, "three").unwrap();
@@ -159,7 +162,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
         std::fs::write(&path, "x".repeat(11)).unwrap();
-        assert!(StampedFile::new(&path, 10).read().await.unwrap_err().contains("larger"));
+        let large = StampedFile::new(&path, 10).read().await.unwrap_err();
+        assert!(large.detail().contains("larger"));
         assert!(StampedFile::new(directory.path(), 10).read().await.is_err());
     }
 }

@@ -5,7 +5,7 @@ use crate::client::Clients;
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::expiry::{self, Expiry};
-use crate::failure::Failure;
+use crate::failure::{Failure, Trouble};
 use crate::health::{EndpointHealth, OpenCircuits};
 use crate::limits::{Slot, Slots};
 use crate::lists;
@@ -47,8 +47,15 @@ impl Shared {
     /// The HTTP client, as the upstream's files say now.
     pub(crate) async fn client(&self, endpoint: &Endpoint) -> Result<reqwest::Client, Failure> {
         let client = self.clients.get().await;
-        client.map_err(|text| {
-            Failure::indeterminate(format!("{}: {text}", endpoint.label())).blameless()
+        client.map_err(|trouble| {
+            let label = endpoint.label();
+            let told = match &trouble {
+                Trouble::Told(text) => text.as_str(),
+                Trouble::Inner(_) => "a TLS file of it cannot be read; see the log of the plane",
+            };
+            Failure::indeterminate(format!("{label}: {told}"))
+                .with_detail(format!("{label}: {}", trouble.detail()))
+                .blameless()
         })
     }
 

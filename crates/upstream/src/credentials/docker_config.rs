@@ -3,6 +3,7 @@
 use super::Login;
 use super::helper::Helper;
 use crate::base64;
+use crate::failure::Trouble;
 use crate::stamped::StampedFile;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
@@ -69,7 +70,7 @@ impl DockerConfig {
     }
 
     /// The login for a host, and whether it is short-lived.
-    pub(super) async fn resolve(&self, host: &str) -> Result<Option<(Login, bool)>, String> {
+    pub(super) async fn resolve(&self, host: &str) -> Result<Option<(Login, bool)>, Trouble> {
         let held = self.file.read().await?;
         match entry(held.content.expose_secret(), host)? {
             Entry::Login(login) => Ok(Some((login, false))),

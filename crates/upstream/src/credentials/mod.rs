@@ -4,6 +4,7 @@
 mod docker_config;
 mod helper;
 
+use crate::failure::Trouble;
 use crate::settings::{CredentialKind, PrefixCredential};
 use crate::stamped::{Held, StampedFile};
 use docker_config::DockerConfig;
@@ -97,7 +98,7 @@ impl Credentials {
         &self,
         index: usize,
         host: &str,
-    ) -> Result<Option<Resolved>, String> {
+    ) -> Result<Option<Resolved>, Trouble> {
         let found = match &self.entries[index].source {
             Source::Basic { username, password } => {
                 let password = secret_text(&password.read().await?)?;
@@ -196,7 +197,7 @@ mod tests {
         let kind = CredentialKind::Basic { username: "me".into(), password_file: path.clone() };
         let settings = [PrefixCredential { prefix: String::new(), kind }];
         assert!(
-            Credentials::new(&settings).resolve(0, "h").await.unwrap_err().contains("password")
+            matches!(Credentials::new(&settings).resolve(0, "h").await, Err(Trouble::Inner(text)) if text.contains("password"))
         );
         let resolve = async |text: &str| {
             std::fs::write(&path, text).unwrap();
@@ -208,6 +209,6 @@ mod tests {
         let Login::Password { username, password } = &resolved.login else { panic!() };
         assert_eq!((username.as_str(), password.expose_secret()), ("me", "hunter2"));
         assert!(!format!("{resolved:?}").contains("hunter2"));
-        assert!(resolve("\n").await.unwrap_err().contains("empty"));
+        assert!(resolve("\n").await.unwrap_err().detail().contains("empty"));
     }
 }

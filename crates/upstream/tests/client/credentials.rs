@@ -57,11 +57,30 @@ async fn a_credential_that_cannot_be_read_is_told_and_nobody_becomes_anonymous()
     let upstream = with(&registry, "", kind_of);
     for _ in 0..10 {
         let refused = upstream.manifest(&name("corp/app"), &reference("1"), WAITING).await;
-        assert!(refused.clone().unwrap_err().reason().contains("/nonexistent/password"));
+        let told = refused.clone().unwrap_err().to_string();
+        assert!(told.contains("the credential for * cannot be read; see the log"), "{told}");
+        assert!(!told.contains("/nonexistent"), "{told}");
         assert_eq!(kind(refused), FailureKind::Indeterminate);
     }
     assert_eq!(registry.requests().len(), 0);
     assert_eq!(upstream.health()[0].circuit, upstream::Circuit::Closed, "it is not to blame");
+    let probes = upstream.probe().await;
+    assert!(probes[0].problems[0].what.contains("/nonexistent/password"), "operators hear it");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_as_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(Auth::basic("me", "hunter2")).await;
+    let wrong = password(directory.path(), "me", "hunter3").kind;
+    let upstream = with(&registry, "corp/", wrong);
+    let refused = upstream.manifest(&name("corp/app"), &reference("1"), WAITING).await;
+    let told = refused.clone().unwrap_err().to_string();
+    assert!(told.contains("refused the credential for corp/ (401)"), "{told}");
+    assert_eq!(kind(refused), FailureKind::Denied);
+    let stranger = upstream.manifest(&name("open/app"), &reference("1"), WAITING).await;
+    assert!(!stranger.clone().unwrap_err().to_string().contains("credential"), "{stranger:?}");
+    assert_eq!(kind(stranger), FailureKind::Denied);
 }
 
 #[tokio::test]
