@@ -135,6 +135,15 @@ pub(crate) fn unsatisfiable(size_bytes: u64, trail: &mut Trail) -> Response<Body
     error_response(status, code, &message, detail, false, None)
 }
 
+/// 400: a request that no part of the plane may act upon.
+pub(crate) fn malformed(message: &str, trail: &mut Trail, is_head: bool) -> Response<Body> {
+    trail.set_outcome(Outcome::Invalid);
+    trail.set_reason(message);
+    let detail = request_detail(trail.request_id());
+    let (status, code) = (StatusCode::BAD_REQUEST, ErrorCode::Unsupported);
+    error_response(status, code, message, detail, is_head, None)
+}
+
 /// 500: a bug.
 pub(crate) fn crashed(request_id: &RequestId, is_head: bool) -> Response<Body> {
     let message = format!("a bug in the plane; its log has it under request {request_id}");

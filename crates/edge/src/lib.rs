@@ -7,6 +7,7 @@
 mod api;
 mod body;
 mod errors;
+mod framing;
 mod health;
 mod percent;
 mod respond;

@@ -3,7 +3,7 @@
 use crate::body::Body;
 use crate::server::Connection;
 use crate::service::Shared;
-use crate::{api, errors, health, v2};
+use crate::{api, errors, framing, health, v2};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use plane::{Peer, Trail};
@@ -18,6 +18,11 @@ pub(crate) async fn answer(
     trail: &mut Trail,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    if let Some(problem) = framing::problem(&parts) {
+        let mut response = errors::malformed(problem, trail, parts.method == Method::HEAD);
+        framing::set_close(parts.version, &mut response);
+        return response;
+    }
     let path = parts.uri.path();
     if path.starts_with("/v2/") || path == "/v2" {
         // A push is refused without reading it; hyper then closes the connection.

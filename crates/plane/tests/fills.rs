@@ -144,6 +144,29 @@ async fn a_full_disk_passes_bytes_on_uncached_and_is_loud() {
 }
 
 #[tokio::test]
+async fn a_full_disk_is_warned_of_and_nothing_is_called_stored() {
+    let registry = FakeRegistry::start().await;
+    let setup = Setup { fail_writes_after_bytes: Some(1000), ..Setup::default() };
+    let rig = Rig::with(&documents(&registry.url(), ""), setup).await;
+    let pull = async |seed| {
+        let digest = registry.synthetic_blob("a/b", 100_000, seed);
+        rig.blob(&through(&blob_path("a/b", &digest))).await.unwrap().1
+    };
+    // Housekeeping may find in between that the real disk has room; then it is tried again.
+    for seed in 0..50 {
+        pull(2 * seed).await;
+        let status = rig.plane.status();
+        let cache = pull(2 * seed + 1).await;
+        if status.store.full && cache == CacheStatus::Uncached {
+            let said = status.warnings.iter().filter(|text| text.contains("is full")).count();
+            assert_eq!(said, 1, "{:?}", status.warnings);
+            return;
+        }
+    }
+    panic!("it was never full");
+}
+
+#[tokio::test]
 async fn head_starts_no_download_and_absent_is_absent() {
     let registry = FakeRegistry::start().await;
     let image = registry.image("a/b", "1", ImageSpec::layers([70_000]));

@@ -1,6 +1,7 @@
 //! The state of the process, from what is known; upstreams also by asking them.
 
 use super::{CatalogStatus, EndpointView, RevisionStatus, Status, StoreStatus, UpstreamView};
+use crate::keep::FULL;
 use crate::plane::Plane;
 use futures_util::future::join_all;
 use upstream::{Circuit, EndpointHealth, EndpointProbe, Upstream};
@@ -10,6 +11,10 @@ pub(crate) fn status(plane: &Plane, ready: bool) -> Status {
     let core = &plane.core;
     let view = core.view();
     let (usage, disk, mut warnings) = plane.keep.known();
+    // Housekeeping looks every few seconds; the store may have filled up since.
+    if core.shelf.is_full() && !warnings.iter().any(|warning| warning == FULL) {
+        warnings.push(FULL.to_owned());
+    }
     let catalog = core.shelf.catalog.status();
     if let Some(problem) = &catalog.problem {
         warnings.push(format!("the catalog: {problem}"));

@@ -81,6 +81,11 @@ impl FillReader {
         (self.fill.released(), self.progress.borrow().total_bytes)
     }
 
+    /// Whether it is known by now that nothing of it is kept.
+    pub(crate) fn is_unkept(&self) -> bool {
+        self.fill.is_unkept()
+    }
+
     /// Whether its first byte can still be had.
     pub(crate) fn can_be_served(&self) -> bool {
         self.fill.can_serve_from(self.position)

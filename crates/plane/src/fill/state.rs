@@ -254,6 +254,10 @@ impl Fill {
         self.window.lock().bytes()
     }
 
+    pub(super) fn is_unkept(&self) -> bool {
+        self.is_unkept.load(Ordering::Acquire)
+    }
+
     pub(super) fn set_unkept(&self) {
         self.is_unkept.store(true, Ordering::Release);
     }

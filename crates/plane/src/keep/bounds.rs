@@ -3,6 +3,12 @@
 use super::KeepSettings;
 use crate::admin::DiskStatus;
 
+/// The warning of a full disk.
+pub(crate) const FULL: &str = "the disk of the store is full: downloads are passed on and not kept";
+
+/// Of a small disk the catalog's reserve is at most this much: a cache must fit beside it.
+const RESERVE_MAX_PERCENT: u8 = 10;
+
 /// What is judged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -25,6 +31,11 @@ pub(super) struct Goal {
 }
 
 impl Bounds {
+    /// Bytes of the disk that only the catalog may use, of which the disk has room.
+    pub(super) fn reserve_bytes(&self) -> u64 {
+        reserve_on(self.disk, self.settings.reserve_bytes)
+    }
+
     /// What has to go for the low watermark, once a high one is overrun.
     pub(super) fn goal(&self) -> Option<Goal> {
         let (high, low) = self.watermarks();
@@ -39,10 +50,15 @@ impl Bounds {
             if used > share(disk.total_bytes, high) || self.is_full {
                 // What is condemned already will be free without us.
                 let over = used.saturating_sub(share(disk.total_bytes, low));
-                let least = self.settings.reserve_bytes.saturating_mul(2);
+                let least = self.reserve_bytes().saturating_mul(2);
                 let short = least.saturating_sub(disk.free_bytes);
                 let wanted = if self.is_full { over.max(short) } else { over };
-                goal.bytes = goal.bytes.max(wanted.saturating_sub(self.condemned_bytes));
+                // Where others fill the disk, the low watermark may be out of reach: then what keeps
+                // us out of the reserve is enough, and if that is too, nothing is thrown away in vain.
+                let within_reach = |goal: &u64| *goal <= self.bytes;
+                let wanted = [wanted, short].map(|goal| goal.saturating_sub(self.condemned_bytes));
+                let reached = wanted.into_iter().find(within_reach).unwrap_or(0);
+                goal.bytes = goal.bytes.max(reached);
             }
             let inodes = disk.total_inodes.saturating_sub(disk.free_inodes);
             if disk.total_inodes > 0 && inodes > share(disk.total_inodes, high) {
@@ -54,8 +70,7 @@ impl Bounds {
 
     /// Whether space is so short that the grace is not waited for.
     pub(super) fn is_pressing(&self) -> bool {
-        let low_on =
-            |disk: DiskStatus| disk.free_bytes < self.settings.reserve_bytes.saturating_mul(2);
+        let low_on = |disk: DiskStatus| disk.free_bytes < self.reserve_bytes().saturating_mul(2);
         self.is_full || self.disk.is_some_and(low_on)
     }
 
@@ -63,11 +78,18 @@ impl Bounds {
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.is_full {
-            warnings.push(
-                "the disk of the store is full: downloads are passed on and not kept".to_owned(),
-            );
+            warnings.push(FULL.to_owned());
         }
         let Some(disk) = self.disk else { return warnings };
+        if self.reserve_bytes() < self.settings.reserve_bytes {
+            warnings.push(format!(
+                "cache.reserve is larger than the disk of the store allows: {} of {} are asked for, \
+                 {} are kept",
+                resources::format_size(self.settings.reserve_bytes),
+                resources::format_size(disk.total_bytes),
+                resources::format_size(self.reserve_bytes()),
+            ));
+        }
         let (high, _) = self.watermarks();
         let used = disk.total_bytes.saturating_sub(disk.free_bytes);
         if !self.is_full && used > share(disk.total_bytes, high.saturating_add(2).min(99)) {
@@ -90,6 +112,12 @@ impl Bounds {
     fn watermarks(&self) -> (u8, u8) {
         (self.settings.high_watermark_percent, self.settings.low_watermark_percent)
     }
+}
+
+/// The reserve that a disk has room for.
+pub(super) fn reserve_on(disk: Option<DiskStatus>, wanted_bytes: u64) -> u64 {
+    let most = disk.map_or(u64::MAX, |disk| share(disk.total_bytes, RESERVE_MAX_PERCENT));
+    wanted_bytes.min(most)
 }
 
 /// Percent of a whole, rounded down.
@@ -119,10 +147,34 @@ mod tests {
         assert_eq!(bounds(90, Some(100), 0, 100).goal(), None);
         assert_eq!(bounds(91, Some(100), 0, 100).goal(), goal(6, 0));
         assert_eq!(bounds(0, None, 900, 100).goal(), None);
-        assert_eq!(bounds(0, None, 901, 100).goal(), goal(51, 0));
+        assert_eq!(bounds(600, None, 901, 100).goal(), goal(51, 0));
         assert_eq!(bounds(0, None, 0, 9).goal(), goal(0, 6));
-        let condemned = Bounds { condemned_bytes: 51, ..bounds(0, None, 901, 100) };
+        let condemned = Bounds { condemned_bytes: 51, ..bounds(600, None, 901, 100) };
         assert_eq!(condemned.goal(), None);
+    }
+
+    #[test]
+    fn nothing_is_thrown_away_for_a_goal_out_of_reach() {
+        let goal = |bytes| Some(Goal { bytes, files: 0 });
+        // Others fill it: 145 over the low watermark, of which we have 100.
+        assert_eq!(bounds(100, None, 995, 100).goal(), goal(15), "twice the reserve is in reach");
+        assert_eq!(bounds(10, None, 995, 100).goal(), None);
+        let full = Bounds { is_full: true, ..bounds(10, None, 995, 100) };
+        assert_eq!(full.goal(), None);
+        assert!(full.is_pressing());
+    }
+
+    #[test]
+    fn a_reserve_leaves_room_on_a_small_disk() {
+        let mut small = bounds(500, None, 500, 100);
+        small.settings.reserve_bytes = 900;
+        assert_eq!(small.reserve_bytes(), 100);
+        assert_eq!(small.goal(), None);
+        assert!(!small.is_pressing());
+        assert!(small.warnings()[0].starts_with("cache.reserve is larger"), "{small:?}");
+        let full = Bounds { is_full: true, ..small };
+        assert_eq!(full.goal(), None, "200 are wanted free, and 500 are");
+        assert_eq!(full.warnings().len(), 2);
     }
 
     #[test]
@@ -130,7 +182,7 @@ mod tests {
         let near = bounds(0, None, 985, 100);
         assert!(near.is_pressing());
         assert_eq!(near.warnings().len(), 1);
-        let full = Bounds { is_full: true, ..near };
+        let full = Bounds { is_full: true, bytes: 900, ..near };
         assert!(full.warnings()[0].contains("is full"));
         assert!(full.goal().is_some());
         assert!(!bounds(0, None, 500, 50).is_pressing());

@@ -44,7 +44,9 @@ impl Keep {
         if files > 0 {
             tracing::info!(files, bytes, "condemned the least recently used");
         }
-        if bytes < goal.bytes {
+        let is_short = bytes < goal.bytes;
+        let is_said = std::mem::replace(&mut self.state.lock().is_shortage_said, is_short);
+        if is_short && !is_said {
             let missing_bytes = goal.bytes - bytes;
             tracing::warn!(
                 missing_bytes,

@@ -11,7 +11,8 @@ mod sweep;
 
 use crate::admin::DiskStatus;
 use crate::plane::Core;
-use bounds::Bounds;
+pub(crate) use bounds::FULL;
+use bounds::{Bounds, reserve_on};
 use catalog::{Batch, Usage};
 use jiff::Timestamp;
 use oci::{Digest, Name};
@@ -96,6 +97,8 @@ struct State {
     trimmed: Instant,
     /// What is wrong or near a bound, for status.
     warnings: Vec<String>,
+    /// That eviction finds too little is in the log, and the want of space has lasted since.
+    is_shortage_said: bool,
 }
 
 impl Keep {
@@ -116,6 +119,7 @@ impl Keep {
             forgot: Instant::now(),
             trimmed: Instant::now(),
             warnings: Vec::new(),
+            is_shortage_said: false,
         };
         let keep = Arc::new(Self {
             core,
@@ -193,9 +197,12 @@ impl Keep {
         self.count();
         let bounds = self.bounds();
         self.sweep(bounds.is_pressing());
-        if let Some(goal) = bounds.goal() {
-            self.evict(goal);
-            self.sweep(bounds.is_pressing());
+        match bounds.goal() {
+            Some(goal) => {
+                self.evict(goal);
+                self.sweep(bounds.is_pressing());
+            }
+            None => self.state.lock().is_shortage_said = false,
         }
         self.keep_shares();
         self.limit_parts();
@@ -241,9 +248,10 @@ impl Keep {
                     total_inodes: disk.total_inodes,
                     free_inodes: disk.free_inodes,
                 };
-                if disk.free_bytes <= self.settings.reserve_bytes {
+                let reserve_bytes = reserve_on(Some(disk), self.settings.reserve_bytes);
+                if disk.free_bytes <= reserve_bytes {
                     shelf.set_full("what is left is the catalog's reserve");
-                } else if disk.free_bytes > self.settings.reserve_bytes.saturating_add(8 << 20) {
+                } else if disk.free_bytes > reserve_bytes.saturating_add(8 << 20) {
                     shelf.set_roomy();
                 }
                 self.state.lock().disk = Some(disk);

@@ -78,7 +78,6 @@ async fn stages(
     let target = resolve::resolve(core, view, &principal, &routed, leave, trail).await?;
     let facts = gather::gather(&target);
     let permit = policy::decide(&view.access, &principal, intent, &facts, &view.revision)?;
-    trail.set_decision(permit.id());
     serve::serve(core, view, ask, routed, target, permit).await
 }
 

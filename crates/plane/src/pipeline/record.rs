@@ -124,10 +124,6 @@ impl Trail {
         self.upstream = Some(upstream.clone());
     }
 
-    pub(crate) fn set_decision(&mut self, decision: DecisionId) {
-        self.decision = Some(decision);
-    }
-
     pub(crate) fn set_cache(&mut self, cache: CacheState, outcome: Outcome) {
         self.cache = cache.status;
         self.outcome = Some(outcome);

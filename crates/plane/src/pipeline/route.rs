@@ -83,7 +83,6 @@ pub(super) fn route(view: &View, ask: &Ask<'_>, trail: &mut Trail) -> Result<Rou
     };
     if let Some(located) = &located {
         trail.set_target(&located.name, reference(&object));
-        trail.set_upstream(&located.repository.upstream_name);
     }
     let intent = Intent { action, name: located.as_ref().map(|l| l.name.clone()), object };
     let asked_name = match intent.object {
@@ -120,8 +119,10 @@ fn allow(route: &Route<'_>, method: Method) -> Result<(), Refusal> {
         Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) => {
             (&[Get, Head], "GET, HEAD")
         }
-        Route::Manifest(..) => (&[Get, Head, Push, Delete], "GET, HEAD, PUT, DELETE"),
-        Route::Blob(..) => (&[Get, Head, Delete], "GET, HEAD, DELETE"),
+        // What writes is answered later, and by name; no remote repository takes it (RFC 9110
+        // §10.2.1: `Allow` lists what this resource takes).
+        Route::Manifest(..) => (&[Get, Head, Push, Delete], "GET, HEAD"),
+        Route::Blob(..) => (&[Get, Head, Delete], "GET, HEAD"),
         Route::Uploads(_) => (&[Push], "POST"),
         Route::Upload(..) => (&[Get, Push, Delete], "GET, PATCH, PUT, DELETE"),
     };
@@ -158,9 +159,9 @@ fn page(query: Option<&str>) -> Result<Page, Refusal> {
     }
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match key.as_ref() {
-            "n" => page.n = Some(number(&value)?),
-            "last" => page.last = Some(text("last", value)?),
-            "ns" => page.ns = Some(text("ns", value)?),
+            "n" => once("n", &mut page.n, number(&value)?)?,
+            "last" => once("last", &mut page.last, text("last", value)?)?,
+            "ns" => once("ns", &mut page.ns, text("ns", value)?)?,
             "artifactType" if !value.is_empty() => {
                 page.artifact_type = Some(text("artifactType", value)?);
             }
@@ -171,6 +172,16 @@ fn page(query: Option<&str>) -> Result<Page, Refusal> {
     page.ns = page.ns.filter(|ns| !ns.is_empty());
     page.last = page.last.filter(|last| !last.is_empty());
     Ok(page)
+}
+
+/// Takes a parameter that stands once: of two, whoever is in front of us may have judged the other.
+fn once<T>(what: &str, held: &mut Option<T>, value: T) -> Result<(), Refusal> {
+    match held.replace(value) {
+        None => Ok(()),
+        Some(_) => {
+            Err(Refusal::Query(format!("the parameter {what} stands twice in the query; send one")))
+        }
+    }
 }
 
 fn number(value: &str) -> Result<usize, Refusal> {
@@ -211,9 +222,13 @@ mod tests {
         assert_eq!(read.ns.as_deref(), Some("docker.io"));
         assert_eq!(read.artifact_type.as_deref(), Some("a/b"));
         assert_eq!(page(Some("n=99999999999999999999999")).unwrap().n, Some(PAGE_MAX));
-        for bad in ["n=", "n=-1", "n=x", "n=%00", "ns=%0a", "last=%7f"] {
+        for bad in ["n=", "n=-1", "n=x", "n=%00", "ns=%0a", "last=%7f", "ns=a&ns=a", "ns=&ns=a"] {
             assert!(page(Some(bad)).is_err(), "{bad}");
         }
+        for twice in ["n=1&n=2", "last=a&last=b"] {
+            assert!(page(Some(twice)).is_err(), "{twice}");
+        }
+        assert!(page(Some("x=1&x=2")).is_ok(), "what we do not read is not judged");
         assert!(page(Some(&"a".repeat(5000))).is_err());
         assert!(page(Some("ns=&last=")).unwrap().ns.is_none());
     }
@@ -229,5 +244,8 @@ mod tests {
         assert!(refused("/v2/a/blobs/uploads/", Method::Get));
         assert!(!refused("/v2/a/blobs/uploads/x", Method::Delete));
         assert!(refused("/v2/", Method::Other));
+        let route = Route::parse("/v2/a/manifests/1").unwrap().unwrap();
+        let Err(Refusal::Method { allow }) = allow(&route, Method::Other) else { panic!() };
+        assert_eq!(allow, "GET, HEAD");
     }
 }
