@@ -7,6 +7,7 @@
 //! client sends can make a new series.
 
 mod access;
+mod fields;
 mod lines;
 mod logs;
 mod metrics;

@@ -1,6 +1,7 @@
 //! `tracing` events to [`Lines`], as text or JSON.
 
 use crate::Lines;
+use crate::fields::TextFields;
 use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -46,7 +47,7 @@ pub fn init_logs(format: Format, filter: &str, lines: Lines) -> Result<(), Error
         .with_ansi(colour)
         .with_writer(OneLine { lines, colour });
     match format {
-        Format::Text => builder.try_init(),
+        Format::Text => builder.fmt_fields(TextFields).try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),
     }
     .map_err(Error::Started)
@@ -127,6 +128,33 @@ mod tests {
         let text = String::from_utf8(sink.0.lock().clone()).unwrap();
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         assert!(text.contains(r"a\nINFO forged"), "{text}");
+    }
+
+    #[test]
+    fn values_are_quoted_as_in_access_lines() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot be read")]
+        struct Outer(#[source] io::Error);
+
+        let sink = Sink::default();
+        let lines = Lines::new(sink.clone(), 1 << 20).unwrap();
+        let writer = OneLine { lines: lines.clone(), colour: false };
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(writer)
+            .with_ansi(false)
+            .fmt_fields(TextFields)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let error = Outer(io::Error::other("disk gone"));
+            let error = &error as &dyn std::error::Error;
+            let digest = "sha256:ab";
+            tracing::info!(%digest, reason = %"two words", a = "x=y", n = 7, error, "it = so");
+        });
+        assert!(lines.flush(Duration::from_secs(60)));
+        let text = String::from_utf8(sink.0.lock().clone()).unwrap();
+        let fields = "it = so digest=sha256:ab reason=\"two words\" a=\"x=y\" n=7 \
+                      error=\"cannot be read: disk gone\"\n";
+        assert!(text.ends_with(fields), "{text}");
     }
 
     #[test]
