@@ -15,6 +15,7 @@ use resources::{Problems, Set};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use telemetry::ReloadTarget;
@@ -308,10 +309,15 @@ fn last_good(data_dir: &Path, shelf: &Shelf) -> Option<Set> {
     })
 }
 
-/// Replaces a file whole: after a crash it is the old one or the new one.
+/// Replaces a file whole: after a crash it is the old one or the new one. For its owner alone: it
+/// names upstreams and the files of their credentials.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&temporary)?;
+    // One that a crash left behind keeps the mode it had.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -337,4 +343,22 @@ fn one_line(problems: &Problems, source: &str) -> String {
     let more = problems.len().saturating_sub(1);
     let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
     format!("resources from {source} are not in force: {first}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        fs::write(path.with_extension("new"), "left behind by a crash").unwrap();
+        fs::set_permissions(path.with_extension("new"), fs::Permissions::from_mode(0o644)).unwrap();
+        for text in ["one", "two"] {
+            write_whole(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
 }

@@ -10,11 +10,12 @@ mod upstreams;
 use crate::freshness::Freshness;
 use crate::routes::Routes;
 use jiff::Timestamp;
-use oci::{Digest, Name, NameError};
-use policy::{Access, NamePattern};
+use oci::{Digest, Name, NameError, Reference, Tag};
+use policy::{Access, Action, Intent, NamePattern, Object, Principal};
 use resources::v1alpha1::{Remote, RepositorySpec};
 use resources::{Document, Problem, Problems, Set};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Metrics;
@@ -116,6 +117,21 @@ impl View {
             let path = repository.paths.first().unwrap_or(&repository.name);
             (path, repository.hosts.as_slice(), &*repository.upstream_name)
         })
+    }
+
+    /// Whether a client at `address` may pull `name`, written as clients write it. `is_loopback`: by
+    /// a loopback listener.
+    pub fn lets_pull(&self, name: &str, address: IpAddr, is_loopback: bool) -> bool {
+        let Ok(located) = self.routes.locate(name, None, None) else { return false };
+        let Ok(tag) = Tag::parse("latest") else { return false };
+        let intent = Intent {
+            action: Action::Pull,
+            object: Object::Manifest(Reference::Tag(tag)),
+            name: Some(located.name),
+        };
+        let principal = Principal::anonymous(address, is_loopback);
+        let scope = located.repository.scope(&located.upstream_name);
+        policy::may_ask(&self.access, &principal, &intent, scope.as_deref()).is_ok()
     }
 
     /// The repository a canonical name belongs to.
