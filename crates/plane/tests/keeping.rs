@@ -134,6 +134,18 @@ async fn a_prefetch_brings_one_platform_and_tells_what_failed() {
     assert_eq!(other, 0, "the other platform was not asked for");
     assert_eq!(rig.plane.jobs().len(), 1);
 
+    // The second time all of it is held, and what two names share counts once.
+    let twice = PrefetchRequest {
+        references: vec!["reg/a/b:1".to_owned(), format!("reg/a/b@{}", index.digest)],
+        platforms: vec!["linux/arm64".to_owned()],
+    };
+    let job = rig.plane.prefetch(twice).await.unwrap();
+    let mut changes = rig.plane.job(&job.id).unwrap();
+    let again = changes.wait_for(|view| view.state.is_final()).await.unwrap().clone();
+    let bytes = (again.total_bytes, again.done_bytes, again.held_bytes);
+    assert_eq!(bytes, (ended.total_bytes, ended.total_bytes, ended.total_bytes), "{again:?}");
+    assert_eq!(ended.held_bytes, 0);
+
     let list = |references: &[&str], platforms: &[&str]| PrefetchRequest {
         references: references.iter().map(ToString::to_string).collect(),
         platforms: platforms.iter().map(ToString::to_string).collect(),

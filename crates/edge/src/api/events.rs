@@ -95,6 +95,7 @@ mod tests {
             state,
             total_bytes: 10,
             done_bytes,
+            held_bytes: 0,
             items: Vec::new(),
             created: Timestamp::UNIX_EPOCH,
             updated: Timestamp::UNIX_EPOCH,

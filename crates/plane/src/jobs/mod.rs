@@ -67,8 +67,11 @@ pub struct JobView {
     pub state: JobState,
     /// Bytes there are to do, as far as is known.
     pub total_bytes: u64,
-    /// Bytes done; what the cache held already counts.
+    /// Bytes done; what the cache held already counts. What several images share counts once.
     pub done_bytes: u64,
+    /// Of these, bytes that the cache held already.
+    #[serde(default)]
+    pub held_bytes: u64,
     /// One entry for each thing it was asked to do.
     pub items: Vec<Reported>,
     /// When it was asked for.
@@ -279,6 +282,7 @@ impl Plane {
             state: JobState::Queued,
             total_bytes: 0,
             done_bytes: 0,
+            held_bytes: 0,
             items: items.collect(),
             created: now,
             updated: now,

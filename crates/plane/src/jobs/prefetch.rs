@@ -27,6 +27,13 @@ const COMMIT_TIME: Duration = Duration::from_secs(60);
 /// Indexes within indexes.
 const DEPTH_MAX: usize = 3;
 
+/// What a job counts: a blob that several of its images have, once.
+#[derive(Default)]
+struct Counts {
+    blobs: HashSet<Digest>,
+    done: AtomicU64,
+}
+
 /// Reads `docker.io/library/alpine:3` or `…@sha256:…` as a client would; without either, `latest`.
 pub(crate) fn parse(view: &View, text: &str) -> Result<(Located, Reference), AdminError> {
     let wrong = |what: String| AdminError::Invalid(format!("reference {text:?}: {what}"));
@@ -83,11 +90,13 @@ fn own_platform() -> Platform {
 pub(super) async fn run(core: &Arc<Core>, job: &Held) {
     let permit = SystemPermit::new();
     tracing::info!(decision = %permit.id(), "prefetch begins");
-    let done = AtomicU64::new(0);
     let platforms = platforms(&job.spec).unwrap_or_default();
+    let mut counts = Counts::default();
+    // A job that goes on after a restart counts from the beginning: what it fetched is held now.
+    job.change(core, |view| (view.total_bytes, view.done_bytes, view.held_bytes) = (0, 0, 0));
     for index in 0..job.spec.references.len() {
         job.change(core, |view| view.items[index].state = JobState::Running);
-        let fetched = item(core, job, index, &platforms, &done).await;
+        let fetched = item(core, job, index, &platforms, &mut counts).await;
         job.change(core, |view| {
             let item = &mut view.items[index];
             match fetched {
@@ -102,7 +111,7 @@ pub(super) async fn run(core: &Arc<Core>, job: &Held) {
     job.change(core, |view| {
         let failed = view.items.iter().any(|item| item.state == JobState::Failed);
         view.state = if failed { JobState::Failed } else { JobState::Done };
-        view.done_bytes = done.load(Ordering::Relaxed);
+        view.done_bytes = counts.done.load(Ordering::Relaxed);
     });
 }
 
@@ -111,7 +120,7 @@ async fn item(
     job: &Held,
     index: usize,
     platforms: &[Platform],
-    done: &AtomicU64,
+    counts: &mut Counts,
 ) -> Result<(), String> {
     let view = core.view();
     let text = &job.spec.references[index];
@@ -119,12 +128,21 @@ async fn item(
     let mut seen = HashSet::new();
     let mut blobs = Vec::new();
     let digest = manifests(core, &located, &reference, platforms, &mut seen, &mut blobs).await?;
-    let total: u64 = blobs.iter().map(|blob| blob.size_bytes).sum();
+    let mut total = 0;
+    let mut fetches = Vec::new();
+    for blob in blobs {
+        let is_counted = counts.blobs.insert(blob.digest);
+        total += if is_counted { blob.size_bytes } else { 0 };
+        fetches.push((blob, is_counted));
+    }
     job.change(core, |view| {
         view.items[index].digest = Some(digest);
         view.total_bytes += total;
     });
-    let fetches = blobs.into_iter().map(|blob| blob_of(core, job, &located, blob, done));
+    let done = &counts.done;
+    let fetches = fetches
+        .into_iter()
+        .map(|(blob, is_counted)| blob_of(core, job, &located, blob, is_counted.then_some(done)));
     let mut results = stream::iter(fetches).buffer_unordered(FETCHED_AT_A_TIME);
     let mut problem = None;
     while let Some(fetched) = results.next().await {
@@ -183,7 +201,7 @@ async fn blob_of(
     job: &Held,
     located: &Located,
     blob: Descriptor,
-    done: &AtomicU64,
+    done: Option<&AtomicU64>,
 ) -> Result<(), String> {
     let media_type = Some(blob.media_type.clone());
     let begun = pipeline::fill(core, located, &blob.digest, media_type, Class::Prefetch).await;
@@ -191,6 +209,9 @@ async fn blob_of(
         Brought::Filling { reader, .. } => reader,
         Brought::Stored(_) => {
             tell(core, job, done, blob.size_bytes);
+            if done.is_some() {
+                job.change(core, |view| view.held_bytes += blob.size_bytes);
+            }
             return Ok(());
         }
     };
@@ -224,7 +245,7 @@ async fn kept(core: &Arc<Core>, digest: &Digest) -> Result<(), String> {
 fn tell_so_far(
     core: &Core,
     job: &Held,
-    done: &AtomicU64,
+    done: Option<&AtomicU64>,
     reader: &FillReader,
     told: u64,
     size_bytes: u64,
@@ -235,8 +256,9 @@ fn tell_so_far(
     so_far
 }
 
-fn tell(core: &Core, job: &Held, done: &AtomicU64, bytes: u64) {
-    if bytes > 0 {
+/// Adds to what is done; `None`: another image of the job counts this blob.
+fn tell(core: &Core, job: &Held, done: Option<&AtomicU64>, bytes: u64) {
+    if let Some(done) = done.filter(|_| bytes > 0) {
         let now = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         job.change(core, |view| view.done_bytes = view.done_bytes.max(now));
     }
