@@ -43,7 +43,7 @@ pub use ask::{Ask, Method, Peer};
 pub use clock::Clock;
 pub use decisions::DecisionView;
 pub use fill::FillSettings;
-pub use jobs::{JobState, JobView, PrefetchRequest, Reported};
+pub use jobs::{JobState, JobView, PrefetchRequest, Reported, VerifyRequest};
 pub use keep::KeepSettings;
 pub use pipeline::{Trail, TrailEnd};
 pub use plane::{Options, Plane};

@@ -84,11 +84,12 @@ impl Shelf {
     ) {
         let digest = *digest;
         let work = move |shelf: &Self| {
-            if !matches!(shelf.catalog.blob_size(&digest), Ok(None)) {
-                return;
-            }
+            // Even where there is a row: that of a file taken in unread is no better than the file.
             let is_doubtful = said_bytes.is_some_and(|said| said != held_bytes);
             if is_doubtful && !matches!(shelf.check_blob(&digest, |_| true), Ok(Verdict::Sound)) {
+                return;
+            }
+            if !matches!(shelf.catalog.blob_size(&digest), Ok(None)) {
                 return;
             }
             let mut batch = Batch::new();

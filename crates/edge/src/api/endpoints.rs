@@ -11,6 +11,7 @@ pub(super) enum Operation {
     ListCache,
     CacheStats,
     Purge,
+    Verify,
     ListPins,
     Pin,
     Unpin,
@@ -181,6 +182,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "purgeCache",
         "Forgets a digest, a tag, or all names that match a pattern",
         (Some("PurgeRequest"), ok(200, Content::Json("Purged"), "What was purged")),
+    ),
+    change(
+        "POST",
+        "/api/v1/cache/verify",
+        Operation::Verify,
+        "verifyCache",
+        "Begins to read what the store has and to hold it against its digests; damaged blobs are removed",
+        (Some("VerifyRequest"), ok(202, Content::Json("Job"), "The job; `Location` names it")),
     ),
     get(
         "/api/v1/pins",

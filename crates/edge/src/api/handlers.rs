@@ -10,7 +10,7 @@ use crate::respond::{bytes_response, json_response};
 use crate::service::Shared;
 use http::{HeaderValue, Response, StatusCode, header};
 use oci::{Digest, Name, Tag};
-use plane::{PrefetchRequest, PurgeTarget};
+use plane::{JobView, PrefetchRequest, PurgeTarget, VerifyRequest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,15 @@ struct Purge {
     digest: Option<Digest>,
     tag: Option<PurgeTag>,
     pattern: Option<String>,
+}
+
+/// What is to be read and held against its digest: one of three, or none for everything.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Verify {
+    digest: Option<Digest>,
+    reference: Option<String>,
+    repository: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +80,7 @@ pub(super) async fn run(
         }
         Operation::CacheStats => Ok(json(StatusCode::OK, &plane.cache_stats().await?)),
         Operation::Purge => Ok(json(StatusCode::OK, &plane.purge(purge_target(body)?).await?)),
+        Operation::Verify => Ok(accepted(&plane.verify(verify_request(body)?).await?)),
         Operation::ListPins => Ok(list(plane.pins().await?)),
         Operation::Pin => {
             let pin: Pin = read(body)?;
@@ -137,19 +147,40 @@ fn purge_target(body: &[u8]) -> Result<PurgeTarget, Problem> {
 async fn prefetch(shared: &Shared, body: &[u8]) -> Result<Response<Body>, Problem> {
     let Prefetch { references, platforms } = read(body)?;
     let job = shared.plane.prefetch(PrefetchRequest { references, platforms }).await?;
-    let mut response = json(StatusCode::ACCEPTED, &job);
+    Ok(accepted(&job))
+}
+
+/// A job has begun.
+fn accepted(job: &JobView) -> Response<Body> {
+    let mut response = json(StatusCode::ACCEPTED, job);
     let mut location = "/api/v1/jobs/".to_owned();
     push_encoded(&mut location, &job.id);
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    Ok(response)
+    response
+}
+
+fn verify_request(body: &[u8]) -> Result<VerifyRequest, Problem> {
+    match read(body)? {
+        Verify { digest: None, reference: None, repository: None } => Ok(VerifyRequest::All),
+        Verify { digest: Some(digest), reference: None, repository: None } => {
+            Ok(VerifyRequest::Digest(digest))
+        }
+        Verify { digest: None, reference: Some(reference), repository: None } => {
+            Ok(VerifyRequest::Reference(reference))
+        }
+        Verify { digest: None, reference: None, repository: Some(repository) } => {
+            Ok(VerifyRequest::Repository(repository))
+        }
+        _ => Err(Problem::invalid("name at most one of digest, reference and repository")),
+    }
 }
 
 fn job(
     shared: &Shared,
     params: &Params<'_>,
-) -> Result<tokio::sync::watch::Receiver<plane::JobView>, Problem> {
+) -> Result<tokio::sync::watch::Receiver<JobView>, Problem> {
     let gone = || Problem::not_found("there is no such job; it may be too long ago");
     shared.plane.job(params.path()).ok_or_else(gone)
 }
@@ -165,6 +196,16 @@ fn revision(digest: Digest, text: String) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_verified_is_one_thing_or_everything() {
+        assert!(matches!(verify_request(b"{}").unwrap(), VerifyRequest::All));
+        let one = verify_request(br#"{"repository":"docker.io"}"#).unwrap();
+        assert!(matches!(one, VerifyRequest::Repository(name) if name == "docker.io"));
+        for body in ["", r#"{"repo":"a"}"#, r#"{"reference":"a:1","repository":"a"}"#] {
+            assert_eq!(verify_request(body.as_bytes()).unwrap_err().status(), 400, "{body}");
+        }
+    }
 
     #[test]
     fn a_purge_names_one_thing() {

@@ -199,6 +199,9 @@ fn cache() -> Vec<Named> {
                 ("contents", count()),
                 ("blobs", count()),
                 ("bytes", count()),
+                ("pinned", count()),
+                ("inUse", count()),
+                ("shared", count()),
             ]),
         ),
         (
@@ -263,6 +266,18 @@ fn requests() -> Vec<Named> {
                 &[("references", list_of(text())), ("platforms", list_of(text()))],
                 &["references"],
             ),
+        ),
+        (
+            "VerifyRequest",
+            json!({
+                "description": "One of the three, or none: everything in the store",
+                "oneOf": [
+                    object(&[]),
+                    object(&[("digest", digest())]),
+                    object(&[("reference", text())]),
+                    object(&[("repository", text())]),
+                ],
+            }),
         ),
         (
             "Problem",

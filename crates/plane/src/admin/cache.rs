@@ -5,6 +5,7 @@ use super::{
     read,
 };
 use crate::jobs::parse_reference;
+use crate::keep::PurgedBlobs;
 use crate::memory::Thing;
 use crate::plane::Plane;
 use catalog::{Batch, CacheCursor, CacheFilter, CachedRow};
@@ -138,15 +139,19 @@ impl Plane {
             }
         }
         let removed = self.remove(digests.into_keys().collect()).await;
-        (purged.blobs, purged.bytes) = removed;
         self.keep.recount();
-        Ok(purged)
+        if removed.failed > 0 {
+            let text = format!("{} blobs could not be removed; see the log", removed.failed);
+            return Err(AdminError::Unavailable(text));
+        }
+        let PurgedBlobs { blobs, bytes, pinned, in_use, shared, .. } = removed;
+        Ok(Purged { blobs, bytes, pinned, in_use, shared, ..purged })
     }
 
     /// Removes blobs that no name holds any more.
-    async fn remove(&self, digests: Vec<Digest>) -> (u64, u64) {
+    async fn remove(&self, digests: Vec<Digest>) -> PurgedBlobs {
         if digests.is_empty() {
-            return (0, 0);
+            return PurgedBlobs::default();
         }
         let keep = self.keep.clone();
         let removed = tokio::task::spawn_blocking(move || keep.purge(&digests)).await;

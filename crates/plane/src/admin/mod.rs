@@ -211,6 +211,12 @@ pub struct Purged {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Blobs that stay in the store because a pin reaches them.
+    pub pinned: u64,
+    /// Blobs that stay because somebody reads them, or a download brings them just now.
+    pub in_use: u64,
+    /// Blobs that stay because other names hold them.
+    pub shared: u64,
 }
 
 /// A pin.

@@ -2,8 +2,10 @@
 //! (contracts §10).
 
 mod prefetch;
+mod verify;
 
 pub(crate) use prefetch::parse as parse_reference;
+pub use verify::VerifyRequest;
 
 use crate::admin::AdminError;
 use crate::plane::{Core, Plane};
@@ -94,10 +96,43 @@ pub struct Reported {
     pub problem: Option<String>,
 }
 
+/// What a job is to do.
+enum Spec {
+    Prefetch(PrefetchRequest),
+    Verify(VerifyRequest),
+}
+
+impl Spec {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Prefetch(_) => "prefetch",
+            Self::Verify(_) => "verify",
+        }
+    }
+
+    /// As the catalog keeps it, beside its kind.
+    fn to_json(&self) -> String {
+        let json = match self {
+            Self::Prefetch(request) => serde_json::to_string(request),
+            Self::Verify(request) => serde_json::to_string(request),
+        };
+        json.unwrap_or_default()
+    }
+
+    /// `None`: of a kind, or in a form, that this version does not know.
+    fn parse(kind: &str, json: &str) -> Option<Self> {
+        match kind {
+            "prefetch" => serde_json::from_str(json).ok().map(Self::Prefetch),
+            "verify" => serde_json::from_str(json).ok().map(Self::Verify),
+            _ => None,
+        }
+    }
+}
+
 /// A job that is known to this process.
 struct Held {
     view: watch::Sender<JobView>,
-    spec: PrefetchRequest,
+    spec: Spec,
     cancel: CancellationToken,
 }
 
@@ -135,9 +170,7 @@ impl Jobs {
         let rows = core.shelf.blocking(|shelf| shelf.catalog.jobs(RESUMED_MAX)).await;
         for row in rows.and_then(Result::ok).unwrap_or_default() {
             let Ok(view) = serde_json::from_str::<JobView>(&row.progress_json) else { continue };
-            let Ok(spec) = serde_json::from_str::<PrefetchRequest>(&row.spec_json) else {
-                continue;
-            };
+            let Some(spec) = Spec::parse(&row.kind, &row.spec_json) else { continue };
             let again = !view.state.is_final();
             jobs.hold(view, spec, again);
         }
@@ -151,7 +184,7 @@ impl Jobs {
         self.0.tasks.wait().await;
     }
 
-    fn hold(&self, view: JobView, spec: PrefetchRequest, begin: bool) -> Arc<Held> {
+    fn hold(&self, view: JobView, spec: Spec, begin: bool) -> Arc<Held> {
         let id = view.id.clone();
         let cancel = self.0.stop.child_token();
         let held = Arc::new(Held { view: watch::Sender::new(view), spec, cancel });
@@ -178,7 +211,13 @@ impl Jobs {
         if let Some(Ok(_turn)) = turn {
             job.change(&self.0.core, |view| view.state = JobState::Running);
             self.keep(&job);
-            let work = prefetch::run(&self.0.core, &job);
+            let core = &self.0.core;
+            let work = async {
+                match &job.spec {
+                    Spec::Prefetch(request) => prefetch::run(core, &job, request).await,
+                    Spec::Verify(request) => verify::run(core, &job, request).await,
+                }
+            };
             job.cancel.run_until_cancelled(work).await;
         }
         // Stopped with the process: it goes on with the next one.
@@ -197,16 +236,48 @@ impl Jobs {
         self.keep(&job);
     }
 
+    /// Takes a job on, with one item for each thing it is to do.
+    fn begin(&self, spec: Spec, things: Vec<String>) -> Result<JobView, AdminError> {
+        let active = {
+            let held = self.0.held.lock();
+            held.values().filter(|held| !held.view.borrow().state.is_final()).count()
+        };
+        if active >= ACTIVE_MAX {
+            let text = format!("{active} jobs are waiting or at work; ask again when some ended");
+            return Err(AdminError::Unavailable(text));
+        }
+        let now = self.0.core.shelf.clock.now();
+        let queued = |reference| Reported {
+            reference,
+            digest: None,
+            state: JobState::Queued,
+            problem: None,
+        };
+        let view = JobView {
+            id: self.next_id(),
+            kind: spec.kind().to_owned(),
+            state: JobState::Queued,
+            total_bytes: 0,
+            done_bytes: 0,
+            held_bytes: 0,
+            items: things.into_iter().map(queued).collect(),
+            created: now,
+            updated: now,
+        };
+        let held = self.hold(view.clone(), spec, true);
+        self.keep(&held);
+        Ok(view)
+    }
+
     /// Writes the job to the catalog.
     fn keep(&self, job: &Held) {
         let view = job.view.borrow().clone();
-        let json = |text: serde_json::Result<String>| text.unwrap_or_default();
         let row = JobRow {
             id: view.id.clone(),
             kind: view.kind.clone(),
-            spec_json: json(serde_json::to_string(&job.spec)),
+            spec_json: job.spec.to_json(),
             state: view.state.into(),
-            progress_json: json(serde_json::to_string(&view)),
+            progress_json: serde_json::to_string(&view).unwrap_or_default(),
             created: view.created,
             updated: view.updated,
         };
@@ -260,36 +331,24 @@ impl Plane {
             )));
         }
         prefetch::check(&request)?;
-        let jobs = &self.jobs;
-        let active = {
-            let held = jobs.0.held.lock();
-            held.values().filter(|held| !held.view.borrow().state.is_final()).count()
-        };
-        if active >= ACTIVE_MAX {
-            let text = format!("{active} jobs are waiting or at work; ask again when some ended");
-            return Err(AdminError::Unavailable(text));
-        }
-        let now = self.core.shelf.clock.now();
-        let items = request.references.iter().map(|reference| Reported {
-            reference: reference.clone(),
-            digest: None,
-            state: JobState::Queued,
-            problem: None,
-        });
-        let view = JobView {
-            id: jobs.next_id(),
-            kind: "prefetch".to_owned(),
-            state: JobState::Queued,
-            total_bytes: 0,
-            done_bytes: 0,
-            held_bytes: 0,
-            items: items.collect(),
-            created: now,
-            updated: now,
-        };
-        let held = jobs.hold(view.clone(), request, true);
-        jobs.keep(&held);
-        Ok(view)
+        let things = request.references.clone();
+        self.jobs.begin(Spec::Prefetch(request), things)
+    }
+
+    /// Begins to read blobs of the store and to hold them against their digests. Damaged ones are
+    /// removed, and fetched again when somebody asks for them.
+    ///
+    /// # Errors
+    /// When the reference cannot be read, no such repository is known, or too many jobs wait.
+    pub async fn verify(&self, request: VerifyRequest) -> Result<JobView, AdminError> {
+        let thing = verify::check(&self.core.view(), &request)?;
+        self.jobs.begin(Spec::Verify(request), vec![thing])
+    }
+
+    /// Goes once round the store as housekeeping does, without its pauses. For tests.
+    #[doc(hidden)]
+    pub async fn scrub_round(&self) {
+        self.keep.scrub(1).await;
     }
 
     /// Jobs, newest first.

@@ -87,16 +87,17 @@ fn own_platform() -> Platform {
 }
 
 /// Fetches all of it; what fails is told with the item.
-pub(super) async fn run(core: &Arc<Core>, job: &Held) {
+pub(super) async fn run(core: &Arc<Core>, job: &Held, request: &PrefetchRequest) {
     let permit = SystemPermit::new();
     tracing::info!(decision = %permit.id(), "prefetch begins");
-    let platforms = platforms(&job.spec).unwrap_or_default();
+    let platforms = platforms(request).unwrap_or_default();
     let mut counts = Counts::default();
     // A job that goes on after a restart counts from the beginning: what it fetched is held now.
     job.change(core, |view| (view.total_bytes, view.done_bytes, view.held_bytes) = (0, 0, 0));
-    for index in 0..job.spec.references.len() {
+    for index in 0..request.references.len() {
         job.change(core, |view| view.items[index].state = JobState::Running);
-        let fetched = item(core, job, index, &platforms, &mut counts).await;
+        let fetched =
+            item(core, job, (index, &request.references[index]), &platforms, &mut counts).await;
         job.change(core, |view| {
             let item = &mut view.items[index];
             match fetched {
@@ -118,12 +119,11 @@ pub(super) async fn run(core: &Arc<Core>, job: &Held) {
 async fn item(
     core: &Arc<Core>,
     job: &Held,
-    index: usize,
+    (index, text): (usize, &str),
     platforms: &[Platform],
     counts: &mut Counts,
 ) -> Result<(), String> {
     let view = core.view();
-    let text = &job.spec.references[index];
     let (located, reference) = parse(&view, text).map_err(|error| error.to_string())?;
     let mut seen = HashSet::new();
     let mut blobs = Vec::new();

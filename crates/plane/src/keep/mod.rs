@@ -2,11 +2,14 @@
 //! (contracts §9).
 //!
 //! One task looks every few seconds: it notes what was used, samples the disk, evicts when a bound
-//! is overrun ([`evict`]), and removes what stayed condemned for the grace ([`sweep`]).
+//! is overrun ([`evict`]), and removes what stayed condemned for the grace ([`sweep`]). A second one
+//! goes round the store itself, slowly ([`rounds`]).
 
 mod bounds;
 mod evict;
 mod pinned;
+mod purge;
+mod rounds;
 mod sweep;
 
 use crate::admin::DiskStatus;
@@ -17,6 +20,8 @@ use catalog::{Batch, Usage};
 use jiff::Timestamp;
 use oci::{Digest, Name};
 use parking_lot::Mutex;
+pub(crate) use purge::PurgedBlobs;
+pub(crate) use rounds::Pace;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -132,6 +137,11 @@ impl Keep {
         keep.clone().on_pool(|keep| keep.look_at_disk()).await;
         let task = keep.clone();
         keep.tasks.spawn(async move { task.run().await });
+        // Before the first request makes a row: looking is one query, walking comes later.
+        let is_lost = keep.clone().on_pool(|keep| keep.core.shelf.catalog.is_without_blobs()).await;
+        let is_lost = matches!(is_lost, Some(Ok(true)));
+        let task = keep.clone();
+        keep.tasks.spawn(async move { task.go_round(is_lost).await });
         keep
     }
 

@@ -19,6 +19,13 @@ pub(super) struct Protected {
     recent: HashSet<Digest>,
 }
 
+impl Protected {
+    /// Whether a pin reaches it.
+    pub(super) fn is_pinned(&self, digest: &Digest) -> bool {
+        self.pinned.digests.contains(digest)
+    }
+}
+
 impl Keep {
     /// `None`: it cannot be told now, so nothing may go.
     pub(super) fn protected(&self) -> Option<Protected> {
@@ -34,7 +41,7 @@ impl Keep {
 
     /// Whether a digest may go now.
     pub(super) fn may_go(&self, digest: &Digest, protected: &Protected) -> bool {
-        if protected.pinned.digests.contains(digest) || protected.recent.contains(digest) {
+        if protected.is_pinned(digest) || protected.recent.contains(digest) {
             return false;
         }
         if self.core.fills.is_running(digest) || self.core.shelf.store.is_read(digest) {

@@ -18,32 +18,6 @@ impl Keep {
         self.sweep_older_than(grace);
     }
 
-    /// Removes blobs at an operator's word, unless a name still holds them, a pin reaches them or
-    /// somebody reads them. Gives how many went, and their bytes. Blocks.
-    pub(crate) fn purge(&self, digests: &[Digest]) -> (u64, u64) {
-        let shelf = &self.core.shelf;
-        let (mut blobs, mut bytes) = (0, 0);
-        for digest in digests {
-            if !shelf.catalog.holders(digest, 1).is_ok_and(|holders| holders.is_empty()) {
-                continue;
-            }
-            self.state.lock().recent.remove(digest);
-            let mut batch = Batch::new();
-            batch.condemn(digest, shelf.clock.now());
-            if shelf.catalog.submit(batch).wait().is_err() {
-                continue;
-            }
-            if let Some(size_bytes) = self.remove(digest) {
-                blobs += 1;
-                bytes += size_bytes;
-            }
-        }
-        if blobs > 0 {
-            tracing::info!(blobs, bytes, "purged");
-        }
-        (blobs, bytes)
-    }
-
     fn sweep_older_than(&self, grace: Duration) -> (u64, u64) {
         let shelf = &self.core.shelf;
         let Ok(before) = shelf.clock.now().checked_sub(grace) else { return (0, 0) };
@@ -88,6 +62,12 @@ impl Keep {
             shelf.submit(batch);
             return None;
         }
+        self.unlink(digest)
+    }
+
+    /// The end of a condemned blob: row told, file unlinked, row gone.
+    pub(super) fn unlink(&self, digest: &Digest) -> Option<u64> {
+        let shelf = &self.core.shelf;
         let mut batch = Batch::new();
         batch.begin_removal(digest);
         // Without this in the catalog, a crash would leave a row that claims the blob.
