@@ -54,6 +54,30 @@ async fn a_request_that_others_may_read_otherwise_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_no_http_is_told_so_in_our_words() {
+    let world = World::start().await;
+    let well = "GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n";
+    for bad in ["GARBAGE\r\n\r\n", "GET /v2/ HTTP/1.1\r\nHost: a\r\nbad name: x\r\n\r\n"] {
+        refused(&raw(world.addr(), bad).await, 400, "well-formed");
+    }
+    // After a good answer on the same connection, too.
+    let mut stream = TcpStream::connect(world.addr()).await.unwrap();
+    stream.write_all(well.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"{}") {
+        assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "{seen:?}");
+    }
+    stream.write_all(b"GARBAGE\r\n\r\n").await.unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    refused(&rest, 400, "well-formed");
+
+    let lines = "x: y\r\n".repeat(200);
+    let many = format!("GET /v2/ HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+    refused(&raw(world.addr(), &many).await, 431, "head of the request");
+}
+
+#[tokio::test]
 async fn a_framed_write_ends_the_connection() {
     let world = World::start().await;
     let request = "PUT /v2/reg.example/a/manifests/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\

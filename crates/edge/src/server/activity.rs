@@ -128,6 +128,11 @@ impl Activity {
         self.in_flight.load(Relaxed) > 0
     }
 
+    /// Requests begun so far, counted round.
+    pub(super) fn begun(&self) -> u32 {
+        self.requests.load(Relaxed)
+    }
+
     pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Relaxed)
     }

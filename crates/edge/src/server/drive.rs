@@ -2,6 +2,7 @@
 
 use super::activity::{Activity, Command, Tracked, Watch};
 use super::connection::Connection;
+use super::own_words::OwnWords;
 use super::stream::Stream;
 use super::{Limits, accept::Handler};
 use http::{Request, Response};
@@ -50,7 +51,7 @@ pub(super) async fn drive<H: Handler>(
             Ok::<_, Infallible>(Response::from_parts(parts, body))
         }
     });
-    let io = TokioIo::new(stream);
+    let io = TokioIo::new(OwnWords::new(stream, activity.clone(), limits.max_header_bytes));
     if http2 {
         // Tells the two apart by the first bytes, whatever ALPN agreed on.
         let builder = auto_builder(&limits);

@@ -20,6 +20,7 @@ mod connection;
 mod drive;
 mod error;
 mod forwarded;
+mod own_words;
 mod port_owner;
 mod proxy_protocol;
 mod request_body;
