@@ -2,10 +2,12 @@
 
 mod support;
 
+use parking_lot::Mutex;
 use plane::{Method, Peer, Refusal};
+use std::sync::Arc;
 use std::time::Duration;
 use support::{LOOPBACK, Rig, Setup, collect, documents, set_of, through};
-use telemetry::CacheStatus;
+use telemetry::{AccessLog, CacheStatus, Format, Lines};
 use testkit::{Auth, FakeRegistry, Fault, Gate, ImageSpec, Match, blob_path};
 
 const REMOTE: Peer = Peer {
@@ -49,6 +51,50 @@ async fn by_default_loopback_pulls_and_nobody_else_does() {
     assert!(rig.plane.may_administer(LOOPBACK).is_err());
     let foreign = rig.get("/v2/a/b/manifests/1?ns=evil.example").await.unwrap_err();
     assert!(foreign.to_string().contains("evil.example"), "{foreign}");
+}
+
+/// Where a test reads the access lines.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn access_lines_name_a_decision_of_refusals_and_an_upstream_that_was_asked() {
+    let registry = FakeRegistry::start().await;
+    let image = registry.image("a/b", "1", ImageSpec::layers([100]));
+    let written = Written::default();
+    let lines = Lines::new(written.clone(), 1 << 20).unwrap();
+    let log = AccessLog::new(Format::Json, lines.clone());
+    let setup = Setup { access_log: Some(log), ..Setup::default() };
+    let rig = Rig::with(&documents(&registry.url(), ""), setup).await;
+    let path = through(&image.tag_path());
+    rig.ask_as(REMOTE, Method::Get, &path).await.unwrap_err();
+    rig.get(&path).await.unwrap();
+    rig.get(&path).await.unwrap();
+    for _ in 0..2 {
+        rig.get(&through("/v2/a/b/tags/list")).await.unwrap();
+    }
+    assert!(lines.flush(Duration::from_secs(60)));
+    let text = String::from_utf8(written.0.lock().clone()).unwrap();
+    let said: Vec<(bool, bool)> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .map(|line: serde_json::Value| {
+            (line.get("decision_id").is_some(), line.get("upstream").is_some())
+        })
+        .collect();
+    let expected = [(true, false), (false, true), (false, false), (false, true), (false, false)];
+    assert_eq!(said, expected, "{text}");
 }
 
 #[tokio::test]

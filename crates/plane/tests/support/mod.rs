@@ -13,7 +13,7 @@ use plane::{
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::{CacheStatus, Metrics, Registry, RequestIds};
+use telemetry::{AccessLog, CacheStatus, Metrics, Registry, RequestIds};
 use testkit::FakeRegistry;
 
 /// A plane and what it stands on.
@@ -33,6 +33,7 @@ pub struct Setup {
     pub fills: FillSettings,
     pub dir: Option<Arc<tempfile::TempDir>>,
     pub fail_writes_after_bytes: Option<u64>,
+    pub access_log: Option<AccessLog>,
 }
 
 pub const LOOPBACK: Peer = Peer {
@@ -74,7 +75,7 @@ impl Rig {
             store: blobs::Store::open(store).unwrap(),
             catalog: catalog.clone(),
             metrics: metrics.clone(),
-            access_log: None,
+            access_log: setup.access_log,
             keep: setup.keep,
             fills: setup.fills,
             clock: clock.clone(),
