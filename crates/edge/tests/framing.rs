@@ -75,6 +75,11 @@ async fn what_is_no_http_is_told_so_in_our_words() {
     let lines = "x: y\r\n".repeat(200);
     let many = format!("GET /v2/ HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     refused(&raw(world.addr(), &many).await, 431, "head of the request");
+    // However much more the client has sent by then.
+    let long = format!("GET /v2/ HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n", "y".repeat(600_000));
+    for _ in 0..10 {
+        refused(&raw(world.addr(), &long).await, 431, "head of the request");
+    }
 }
 
 #[tokio::test]

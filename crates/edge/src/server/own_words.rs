@@ -15,6 +15,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// How much of what a refused client goes on sending is read, so that its system does not throw our
+/// answer away for a reset (RFC 9112 §9.6). How long is bounded by the connection's own bounds.
+const LINGER_BYTES: usize = 1 << 20;
+
 /// A connection on which hyper's own errors are told in our words.
 #[derive(Debug)]
 pub(super) struct OwnWords {
@@ -25,12 +29,23 @@ pub(super) struct OwnWords {
     at_rest: Option<u32>,
     /// What is left of our answer, which goes out instead of hyper's.
     ours: Option<Bytes>,
+    /// Bytes still to be read and dropped after our answer.
+    linger_bytes: usize,
+    is_shut: bool,
 }
 
 impl OwnWords {
     pub(super) fn new(stream: Stream, activity: Arc<Activity>, max_header_bytes: usize) -> Self {
         let at_rest = Some(activity.begun());
-        Self { stream, activity, max_header_bytes, at_rest, ours: None }
+        Self {
+            stream,
+            activity,
+            max_header_bytes,
+            at_rest,
+            ours: None,
+            linger_bytes: 0,
+            is_shut: false,
+        }
     }
 
     /// Our answer instead of `bytes`, if those are an error of hyper's own.
@@ -83,7 +98,23 @@ impl OwnWords {
             }
         }
         self.ours = None;
+        self.linger_bytes = LINGER_BYTES;
         Poll::Ready(Some(Ok(taken)))
+    }
+
+    /// Reads and drops what still comes, until the client's end.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut dropped = [0; 4096];
+        while self.linger_bytes > 0 {
+            let mut buf = ReadBuf::new(&mut dropped);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                break;
+            }
+            self.linger_bytes = self.linger_bytes.saturating_sub(buf.filled().len());
+        }
+        self.linger_bytes = 0;
+        Poll::Ready(())
     }
 }
 
@@ -140,6 +171,11 @@ impl AsyncWrite for OwnWords {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if !this.is_shut {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.is_shut = true;
+        }
+        this.poll_linger(cx).map(Ok)
     }
 }
