@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Sets of resources that were in force: list, compare, go back
     #[command(subcommand)]
     Revision(revision::Command),
-    /// What the cache holds: list, count, pin, purge
+    /// What the cache holds: list, count, pin, purge, verify
     #[command(subcommand)]
     Cache(cache::Command),
     /// Fetches images before anybody asks for them

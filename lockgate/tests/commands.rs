@@ -21,6 +21,7 @@ async fn config_check_tells_every_mistake_at_once() {
     let told = setup.run(&check).await.expect(1);
     assert!(told.stdout.contains("one.yaml:4:"), "{told:?}");
     assert!(told.stdout.contains("no Upstream is named `upp`; did you mean `up`?"), "{told:?}");
+    assert!(!told.stderr.contains("references are judged"), "{told:?}");
     setup.write("two.yaml", &repository("two.example.test").replace("remote", "remot"));
     let file = setup.path("lockgate.yaml");
     std::fs::write(&file, "cahce: {}\n").unwrap();
@@ -32,6 +33,8 @@ async fn config_check_tells_every_mistake_at_once() {
         "{told:?}"
     );
     assert!(told.stdout.contains("two.yaml:4:"), "{told:?}");
+    // The reference in one.yaml is not judged now, and that is said.
+    assert!(told.stderr.contains("references are judged when all documents"), "{told:?}");
     assert_eq!(told.stdout.lines().count(), told.stdout.matches(".yaml:").count(), "one line each");
 }
 
@@ -125,7 +128,11 @@ async fn the_cache_is_listed_counted_pinned_and_purged() {
     );
 
     let pinned = setup.ask(&["cache", "pin", &tagged]).await.expect(0);
-    assert!(pinned.stderr.contains(&format!("pinned {tagged}")), "{pinned:?}");
+    assert!(pinned.stderr.contains(&format!("pinned {tagged}\n")), "{pinned:?}");
+    let early = format!("{name}:not-yet");
+    let pinned = setup.ask(&["cache", "pin", &early]).await.expect(0);
+    assert!(pinned.stderr.contains("nothing is held yet"), "{pinned:?}");
+    setup.ask(&["cache", "unpin", &early]).await.expect(0);
     assert!(setup.ask(&["cache", "pins"]).await.expect(0).stdout.contains(&tagged));
     setup.ask(&["cache", "unpin", &tagged]).await.expect(0);
     assert!(setup.ask(&["cache", "pins"]).await.expect(0).stdout.is_empty());
@@ -136,13 +143,26 @@ async fn the_cache_is_listed_counted_pinned_and_purged() {
     assert_eq!(stats["repositories"][0]["repository"], REPOSITORY, "{stats}");
     assert!(setup.ask(&["cache", "stats"]).await.expect(0).stdout.contains("By repository"));
 
+    let verified = setup.ask(&["cache", "verify"]).await.expect(0);
+    assert!(verified.stderr.contains("done the store"), "{verified:?}");
+    setup.ask(&["cache", "verify", &tagged]).await.expect(0);
+    let absent = format!("sha256:{}", "0".repeat(64));
+    let absent = setup.ask(&["cache", "verify", "--digest", &absent]).await.expect(1);
+    assert!(absent.stderr.contains("the store does not have it"), "{absent:?}");
+    setup.ask(&["cache", "verify", &tagged, "--repository", "x"]).await.expect(64);
     let purged = setup.ask(&["cache", "purge", &tagged]).await.expect(0);
     assert!(purged.stdout.starts_with("forgot 1 tags"), "{purged:?}");
     setup.registry.forget_requests();
     assert_eq!(served.status(&through(&image.tag_path())).await, 200);
     assert!(!setup.registry.requests().is_empty(), "a purged tag is asked for again");
     let digest = &image.layers[0].digest;
-    setup.ask(&["cache", "purge", "--digest", digest]).await.expect(0);
+    let shown = &digest["sha256:".len()..][..12];
+    let purged = setup.ask(&["cache", "purge", "--digest", shown]).await.expect(0);
+    assert!(purged.stdout.contains("1 contents"), "{purged:?}");
+    let none = setup.ask(&["cache", "purge", "--digest", "0123456789ab"]).await.expect(1);
+    assert!(none.stderr.contains("no digest that begins with 0123456789ab"), "{none:?}");
+    let wrong = setup.ask(&["cache", "purge", "--digest", "4bcf"]).await.expect(64);
+    assert!(wrong.stderr.contains("hint: `lockgate cache ls`"), "{wrong:?}");
     setup.registry.forget_requests();
     let layer = served.get(&through(&image.layer_path(0))).await;
     assert_eq!((layer.status, layer.body.len()), (200, 3000));
@@ -159,7 +179,10 @@ async fn the_cache_is_listed_counted_pinned_and_purged() {
     setup.ask(&["cache", "purge", "--pattern", "up.example.test/**"]).await.expect(0);
     eventually("nothing is left", async || setup.ask(&["cache", "ls"]).await.stdout.is_empty())
         .await;
-    setup.ask(&["cache", "purge"]).await.expect(64);
+    let nothing = setup.ask(&["cache", "purge"]).await.expect(64);
+    for way in ["docker.io/library/alpine:3", "--digest", "--pattern"] {
+        assert!(nothing.stderr.contains(way), "{way} in {nothing:?}");
+    }
     served.stop().await;
 }
 
@@ -201,6 +224,14 @@ async fn prefetch_fetches_and_tells_what_it_could_not() {
     let failed = setup.ask(&["prefetch", "--from", text(&list)]).await.expect(1);
     assert!(failed.stderr.contains(&format!("failed {absent}: ")), "{failed:?}");
     assert!(failed.stderr.contains("1 of 2 images"), "{failed:?}");
+    // A name from elsewhere fails alone; what is held is told apart.
+    std::fs::write(&list, format!("nginx:1.27\n{there}\n")).unwrap();
+    let mixed = setup.ask(&["prefetch", "--from", text(&list)]).await.expect(1);
+    assert!(mixed.stderr.contains("failed nginx:1.27: "), "{mixed:?}");
+    assert!(mixed.stderr.contains("no repository of this plane is named nginx"), "{mixed:?}");
+    assert!(mixed.stderr.contains(&format!("done {there}")), "{mixed:?}");
+    assert!(mixed.stderr.contains("of it from the cache"), "{mixed:?}");
+    assert!(mixed.stderr.contains("1 of 2 images"), "{mixed:?}");
     let begun = setup.ask(&["prefetch", &there, "--no-wait"]).await.expect(0);
     assert_eq!(begun.stdout.lines().count(), 1);
     setup.ask(&["prefetch"]).await.expect(64);
@@ -248,6 +279,15 @@ async fn where_no_plane_is_the_way_to_one_is_told() {
         let failed = setup.ask(words).await.expect(2);
         assert!(failed.stderr.contains("start it with `lockgate serve`"), "{failed:?}");
     }
+    let wrong = setup.run(&["cache", "ls", "--plane", "foo"]).await.expect(64);
+    assert!(wrong.stderr.contains("write scheme, host and port"), "{wrong:?}");
+    let tls = setup.registry.url().replacen("http://", "https://", 1);
+    let wrong = setup.run(&["cache", "ls", "--plane", &tls]).await.expect(2);
+    let plain = format!("it answers without TLS: write {}", setup.registry.url());
+    assert!(wrong.stderr.contains(&plain), "{wrong:?}");
+    let wrong = setup.ask(&["config", "print", "--set", "a", "--set", "b"]).await.expect(64);
+    assert!(wrong.stderr.contains("--set a: no value"), "{wrong:?}");
+    assert!(wrong.stderr.contains("--set b: no value"), "{wrong:?}");
     // A registry is no plane.
     let url = setup.registry.url();
     setup.run(&["cache", "ls", "--plane", &url]).await.expect(1);

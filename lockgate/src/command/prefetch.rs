@@ -13,6 +13,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What is shown on a terminal: the bar takes what the rest of the line leaves of it.
+const BAR: &str = "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec} {msg}";
 /// The largest list of references.
 const LIST_BYTES_MAX: u64 = 4 << 20;
 
@@ -58,8 +60,7 @@ impl Args {
     async fn fetch(self) -> Result<Exit, Failure> {
         let api = Api::find(&self.plane)?;
         // Before the job begins: from then on there is something to stop.
-        let interrupt = signal(SignalKind::interrupt())
-            .map_err(|error| Failure::cannot_tell("cannot listen to signals").because(&error))?;
+        let interrupt = interrupts()?;
         let body = json!({ "references": self.references, "platforms": self.platform });
         let job: JobView = api.post("prefetch", Some(&body)).await?;
         if self.no_wait {
@@ -94,8 +95,18 @@ fn parse_list(text: &str) -> impl Iterator<Item = String> {
         .map(str::to_owned)
 }
 
+/// Ctrl-C, as something to wait for.
+pub(super) fn interrupts() -> Result<Signal, Failure> {
+    signal(SignalKind::interrupt())
+        .map_err(|error| Failure::cannot_tell("cannot listen to signals").because(&error))
+}
+
 /// Follows the job to its end. Ctrl-C asks the plane to stop it, a second one leaves at once.
-async fn watch(api: &Api, mut job: JobView, mut interrupt: Signal) -> Result<JobView, Failure> {
+pub(super) async fn watch(
+    api: &Api,
+    mut job: JobView,
+    mut interrupt: Signal,
+) -> Result<JobView, Failure> {
     let path = format!("jobs/{}", job.id);
     let mut events = api.events(&format!("{path}/events")).await?;
     let mut display = Display::new();
@@ -139,9 +150,13 @@ impl Display {
         } else {
             ProgressDrawTarget::hidden()
         };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
-        let style = "{bar:32} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec} {msg}";
-        if let Ok(style) = ProgressStyle::with_template(style) {
+        Self::on(target)
+    }
+
+    fn on(target: ProgressDrawTarget) -> Self {
+        // Without a length until one is known: a bar of nothing is drawn full.
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template(BAR) {
             bar.set_style(style);
         }
         Self { bar, told: HashSet::new() }
@@ -154,9 +169,14 @@ impl Display {
                 self.bar.suspend(|| say(&line(item)));
             }
         }
-        self.bar.set_length(job.total_bytes.max(job.done_bytes));
+        let total = job.total_bytes.max(job.done_bytes);
+        if total > 0 {
+            self.bar.set_length(total);
+        }
         self.bar.set_position(job.done_bytes);
-        self.bar.set_message(format!("({} of {} images)", self.told.len(), job.items.len()));
+        if job.kind == "prefetch" {
+            self.bar.set_message(format!("({} of {} images)", done(job), job.items.len()));
+        }
     }
 
     fn note(&self, text: &str) {
@@ -177,9 +197,22 @@ fn line(item: &Reported) -> String {
     }
 }
 
+/// Images that are there.
+fn done(job: &JobView) -> usize {
+    job.items.iter().filter(|item| item.state == JobState::Done).count()
+}
+
+fn summary(job: &JobView) -> String {
+    let mut text =
+        format!("{} of {} images, {}", done(job), job.items.len(), output::size(job.done_bytes));
+    if job.held_bytes > 0 {
+        text.push_str(&format!(", {} of it from the cache", output::size(job.held_bytes)));
+    }
+    text
+}
+
 fn ended(job: &JobView) -> Exit {
-    let done = job.items.iter().filter(|item| item.state == JobState::Done).count();
-    say(&format!("{done} of {} images, {}", job.items.len(), output::size(job.done_bytes)));
+    say(&summary(job));
     match job.state {
         JobState::Done => Exit::Yes,
         JobState::Failed | JobState::Cancelled => Exit::No,
@@ -190,10 +223,104 @@ fn ended(job: &JobView) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use indicatif::TermLike;
+    use std::io;
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn a_list_of_images_may_have_comments_and_blanks() {
         let text = "a/b:1\n\n# no\n  c/d:2  # yes\n#\n";
         assert_eq!(parse_list(text).collect::<Vec<_>>(), ["a/b:1", "c/d:2"]);
+    }
+
+    fn job(states: &[JobState], bytes: (u64, u64, u64)) -> JobView {
+        let item = |state: &JobState| Reported {
+            reference: "a/b:1".to_owned(),
+            digest: None,
+            state: *state,
+            problem: None,
+        };
+        JobView {
+            id: "j".to_owned(),
+            kind: "prefetch".to_owned(),
+            state: JobState::Running,
+            total_bytes: bytes.0,
+            done_bytes: bytes.1,
+            held_bytes: bytes.2,
+            items: states.iter().map(item).collect(),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            updated: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn what_failed_is_not_counted_as_done_and_what_was_held_is_told() {
+        let states = [JobState::Done, JobState::Failed, JobState::Running];
+        let told = summary(&job(&states, (4096, 3072, 1024)));
+        assert_eq!(told, "1 of 3 images, 3.0 KiB, 1.0 KiB of it from the cache");
+        assert_eq!(summary(&job(&states, (4096, 3072, 0))), "1 of 3 images, 3.0 KiB");
+    }
+
+    /// A terminal of 80 columns that remembers what was written.
+    #[derive(Clone, Debug, Default)]
+    struct Terminal(Arc<Mutex<Vec<String>>>);
+
+    impl Terminal {
+        fn last_line(&self) -> String {
+            let written = self.0.lock().unwrap();
+            let mut lines = written.iter().rev();
+            lines.find(|line| line.contains("images)")).cloned().unwrap_or_default()
+        }
+
+        fn write(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push(text.to_owned());
+            Ok(())
+        }
+    }
+
+    impl TermLike for Terminal {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write(text)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.write(text)
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_bar_starts_empty_and_fits_a_terminal() {
+        let terminal = Terminal::default();
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let mut display = Display::on(target);
+        display.show(&job(&[JobState::Running; 100], (0, 0, 0)));
+        display.bar.tick();
+        let drawn = terminal.last_line();
+        assert!(!drawn.contains('█'), "{drawn}");
+        display.show(&job(&[JobState::Running; 9999], (1023 << 20, 1000 << 20, 0)));
+        display.bar.tick();
+        let drawn = terminal.last_line();
+        assert!(drawn.contains('█') && drawn.contains("(0 of 9999 images)"), "{drawn}");
+        assert!(drawn.chars().count() <= 80, "{drawn}");
     }
 }

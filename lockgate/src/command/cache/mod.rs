@@ -1,6 +1,7 @@
 //! `lockgate cache`: what is kept, how much of it, and what shall stay or go.
 
 mod purge;
+mod verify;
 
 use crate::client::Api;
 use crate::command::block_on;
@@ -22,7 +23,8 @@ pub(crate) enum Command {
     /// Lists what the cache holds, by name and digest
     #[command(after_help = "Examples:\n  lockgate cache ls --repository docker.io\n  \
             lockgate cache ls --pattern 'docker.io/library/**'\n  \
-            lockgate cache ls --json | jq -r 'select(.pinned).name'")]
+            lockgate cache ls --json | jq -r 'select(.pinned).name'\n\n\
+            Digests are shown by their beginning, which `cache purge --digest` takes; --json has them whole.")]
     Ls {
         /// Only names of this Repository (its metadata.name)
         #[arg(long, value_name = "NAME")]
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     },
     /// Forgets a tag, a digest or names, so that the next request asks the upstream again
     Purge(purge::Args),
+    /// Reads what the store has, holds it against its digests, and removes what is damaged
+    Verify(verify::Args),
 }
 
 impl Command {
@@ -86,8 +90,14 @@ impl Command {
             Self::Stats { json, plane } => block_on(stats(plane, json)),
             Self::Pin { reference, plane } => block_on(async move {
                 let body = json!({ "reference": reference });
-                let pin: PinView = Api::find(&plane)?.post("pins", Some(&body)).await?;
-                say(&format!("pinned {}", pinned(&pin)));
+                let api = Api::find(&plane)?;
+                let pin: PinView = api.post("pins", Some(&body)).await?;
+                let hint = if is_held(&api, &pin).await? {
+                    ""
+                } else {
+                    "; nothing is held yet: it is kept once it is pulled or prefetched"
+                };
+                say(&format!("pinned {}{hint}", pinned(&pin)));
                 Ok(Exit::Yes)
             }),
             Self::Unpin { reference, plane } => block_on(async move {
@@ -97,6 +107,7 @@ impl Command {
             }),
             Self::Pins { json, plane } => block_on(pins(plane, json)),
             Self::Purge(args) => args.run(),
+            Self::Verify(args) => args.run(),
         }
     }
 }
@@ -112,6 +123,37 @@ async fn page(
     let mut query = vec![("limit", PAGE)];
     query.extend(all.into_iter().filter_map(|(name, value)| Some((name, value?))));
     api.get("cache", &query).await
+}
+
+/// Goes through entries, page by page, until `is_enough`.
+async fn entries(
+    api: &Api,
+    pattern: Option<&str>,
+    mut is_enough: impl FnMut(&CacheEntry) -> bool,
+) -> Result<bool, Failure> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = page(api, None, pattern, after.as_deref()).await?;
+        if page.items.iter().any(&mut is_enough) {
+            return Ok(true);
+        }
+        // A page that goes nowhere would be asked for ever.
+        if page.continue_after.is_none() || page.continue_after == after {
+            return Ok(false);
+        }
+        after = page.continue_after;
+    }
+}
+
+/// Whether the cache holds what a pin is for.
+async fn is_held(api: &Api, pin: &PinView) -> Result<bool, Failure> {
+    let is_it = |entry: &CacheEntry| {
+        let reference = pin.reference.as_deref().unwrap_or_default();
+        let is_named =
+            entry.tags.iter().any(|tag| tag == reference) || entry.digest.to_string() == reference;
+        is_named && entry.present
+    };
+    entries(api, Some(&pin.name), is_it).await
 }
 
 async fn list(
