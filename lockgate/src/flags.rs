@@ -34,7 +34,7 @@ pub(crate) struct ResourcesFlags {
 pub(crate) struct PlaneFlags {
     /// URL of the plane; LOCKGATE_TOKEN is sent as bearer token [default: the socket in the data
     /// directory]
-    #[arg(long, value_name = "URL", env = "LOCKGATE_PLANE")]
+    #[arg(long, value_name = "URL", env = "LOCKGATE_PLANE", value_parser = plane_url)]
     pub(crate) plane: Option<Url>,
     /// PEM file of further certificate authorities to trust for --plane
     #[arg(long, value_name = "FILE")]
@@ -46,13 +46,17 @@ pub(crate) struct PlaneFlags {
 impl SettingsFlags {
     /// The layers these flags, `more` flags and the environment make.
     pub(crate) fn sources(&self, more: Vec<Flag>) -> Result<Sources, Failure> {
-        let mut flags = Vec::new();
+        let (mut flags, mut wrong) = (Vec::new(), Vec::new());
         for set in &self.set {
             let Some((option, value)) = set.split_once('=') else {
-                let hint = "write it as OPTION=VALUE, such as cache.maxBytes=200GiB";
-                return Err(Failure::usage(format!("--set {set}: no value")).hint(hint));
+                wrong.push(format!("--set {set}: no value"));
+                continue;
             };
             flags.push((format!("--set {option}"), option.to_owned(), value.to_owned()));
+        }
+        if !wrong.is_empty() {
+            let hint = "write it as OPTION=VALUE, such as cache.maxBytes=200GiB";
+            return Err(Failure::usage(wrong.join("\n")).hint(hint));
         }
         if let Some(dir) = &self.data_dir {
             flags.push(flag("--data-dir", "dataDir", dir.to_string_lossy()));
@@ -89,6 +93,17 @@ impl PlaneFlags {
         let token = std::env::var("LOCKGATE_TOKEN").ok()?;
         (!token.is_empty()).then(|| token.into())
     }
+}
+
+/// The URL of a plane, or why it is none and how to write it.
+pub(crate) fn plane_url(text: &str) -> Result<Url, String> {
+    let url = text.parse::<Url>().ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+    url.ok_or_else(|| {
+        "not the URL of a plane; write scheme, host and port, such as \
+         https://plane.example.com:5050"
+            .to_owned()
+    })
 }
 
 /// The flag as written, the option's path, the value.

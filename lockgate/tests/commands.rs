@@ -235,6 +235,10 @@ async fn prefetch_fetches_and_tells_what_it_could_not() {
     let begun = setup.ask(&["prefetch", &there, "--no-wait"]).await.expect(0);
     assert_eq!(begun.stdout.lines().count(), 1);
     setup.ask(&["prefetch"]).await.expect(64);
+    let tls = format!("https://{}", served.address);
+    let wrong = setup.run(&["cache", "ls", "--plane", &tls]).await.expect(2);
+    let plain = format!("it answers without TLS: write http://{}", served.address);
+    assert!(wrong.stderr.contains(&plain), "{wrong:?}");
     served.stop().await;
 }
 
@@ -281,10 +285,6 @@ async fn where_no_plane_is_the_way_to_one_is_told() {
     }
     let wrong = setup.run(&["cache", "ls", "--plane", "foo"]).await.expect(64);
     assert!(wrong.stderr.contains("write scheme, host and port"), "{wrong:?}");
-    let tls = setup.registry.url().replacen("http://", "https://", 1);
-    let wrong = setup.run(&["cache", "ls", "--plane", &tls]).await.expect(2);
-    let plain = format!("it answers without TLS: write {}", setup.registry.url());
-    assert!(wrong.stderr.contains(&plain), "{wrong:?}");
     let wrong = setup.ask(&["config", "print", "--set", "a", "--set", "b"]).await.expect(64);
     assert!(wrong.stderr.contains("--set a: no value"), "{wrong:?}");
     assert!(wrong.stderr.contains("--set b: no value"), "{wrong:?}");

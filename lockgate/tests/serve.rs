@@ -217,3 +217,35 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(served.ended().await.code(), Some(1), "{}", served.log());
     pull.abort();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plane_that_serves_nobody_says_so_and_keeps_its_data_to_itself() {
+    use std::os::unix::fs::PermissionsExt;
+    let setup = Setup::new().await;
+    std::fs::create_dir(setup.data()).unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(setup.data(), open).unwrap();
+    let open_to_all = ["--listen", "0.0.0.0:0"];
+    let served = setup.serve_with(&open_to_all).await;
+    let log = served.log();
+    assert!(log.contains("nobody but clients of the loopback listener may pull"), "{log}");
+    let mode =
+        |name: &str| std::fs::metadata(setup.path(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode("data"), 0o700);
+    eventually("the revision is kept", async || setup.path("data/revision.yaml").exists()).await;
+    assert_eq!(mode("data/revision.yaml"), 0o600);
+    served.stop().await;
+    setup.write(
+        "access.yaml",
+        "apiVersion: lockgate.dev/v1alpha1\nkind: AccessPolicy\nmetadata: { name: some }\n\
+         spec: { allow: [{ subjects: [{ kind: Anonymous }], actions: [Pull], \
+         repositories: ['up.example.test/**'] }] }\n",
+    );
+    let served = setup.serve_with(&open_to_all).await;
+    let log = served.log();
+    assert!(!log.contains("nobody but"), "{log}");
+    let command =
+        format!("docker pull {}/{REPOSITORY}/NAME:TAG", served.address.split(',').next().unwrap());
+    assert!(log.contains(&command), "{command} in {log}");
+    served.stop().await;
+}

@@ -29,7 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What to do when nobody answers.
-const NO_PLANE: &str = "start it with `lockgate serve`, or name it with --plane or --data-dir";
+const NO_PLANE: &str = "start it with `lockgate serve` (and its --resources DIR, if it has one), \
+                        or name it with --plane or --data-dir";
 
 /// A plane.
 #[derive(Clone)]

@@ -87,12 +87,19 @@ fn check(flags: &SettingsFlags, resources: &ResourcesFlags) -> Result<Exit, Fail
         Ok(_) => {}
         Err(wrong) => problems.extend(wrong.into_vec()),
     }
+    // A document that cannot be read may be the very one that others name.
+    let is_read = path.as_deref().is_none_or(|path| resources::read_dir(path).is_ok());
     // This is the answer, so it goes to standard output, one line each.
     for problem in &problems {
         output::out(&format!("{problem}\n"));
     }
     let count = problems.len();
     output::say(&format!("{count} {}", if count == 1 { "problem" } else { "problems" }));
+    if !is_read {
+        output::say(
+            "fix these, then check again: references are judged when all documents can be read",
+        );
+    }
     Ok(Exit::No)
 }
 

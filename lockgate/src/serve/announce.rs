@@ -13,6 +13,7 @@ const SHOWN_MAX: usize = 20;
 /// Says it on standard error: as text for people, as one event where programs read the log.
 pub(super) fn announce(settings: &Settings, listeners: &[Arc<ListenerInfo>], view: &View) {
     let urls: Vec<String> = listeners.iter().filter_map(|listener| url(listener)).collect();
+    warn_of_nobody(listeners, view);
     let data_dir = settings.data_dir();
     if settings.log.format == LogFormat::Json {
         let repositories = view.served().count();
@@ -37,8 +38,10 @@ pub(super) fn announce(settings: &Settings, listeners: &[Arc<ListenerInfo>], vie
     text.push_str(&repositories(&served));
     if let Some(address) = listeners.iter().find_map(|listener| reachable(listener)) {
         let is_plain = listeners.first().is_some_and(|listener| !listener.tls);
+        let is_loopback = listeners.iter().any(|listener| is_loopback(listener) == Some(true));
+        let may_pull = |name: &str| view.lets_pull(name, address.ip(), is_loopback);
         text.push_str("  try\n");
-        text.push_str(&to_try(&address.to_string(), is_plain, &served));
+        text.push_str(&to_try(&address.to_string(), is_plain, &served, may_pull));
     }
     output::say(text.trim_end());
 }
@@ -61,16 +64,57 @@ fn repositories(served: &[(String, Vec<String>)]) -> String {
     text
 }
 
-fn to_try(address: &str, is_plain: bool, served: &[(String, Vec<String>)]) -> String {
-    let image = match served.iter().find(|(path, _)| path == "docker.io") {
-        Some(_) => "docker.io/library/alpine:3".to_owned(),
-        None => served.first().map_or_else(String::new, |(path, _)| format!("{path}/NAME:TAG")),
+/// Commands for a repository that whoever reads this may pull from, if there is one.
+fn to_try(
+    address: &str,
+    is_plain: bool,
+    served: &[(String, Vec<String>)],
+    may_pull: impl Fn(&str) -> bool,
+) -> String {
+    const KNOWN: &str = "docker.io/library/alpine";
+    let is_known = served.iter().any(|(path, _)| path == "docker.io");
+    // What a rule for some of its names says of others is not asked.
+    let is_open = |(path, _): &&(String, Vec<String>)| {
+        may_pull(&format!("{path}/name")) || may_pull(&format!("{path}/team/name"))
+    };
+    let open = served.iter().find(is_open);
+    let image = match (open, served.first()) {
+        _ if is_known && may_pull(KNOWN) => format!("{KNOWN}:3"),
+        (Some((path, _)), _) => format!("{path}/NAME:TAG"),
+        (None, _) if is_known => format!("{KNOWN}:3"),
+        (None, first) => first.map_or_else(String::new, |(path, _)| format!("{path}/NAME:TAG")),
     };
     let flag = if is_plain { "--tls-verify=false " } else { "" };
     format!(
         "    docker pull {address}/{image}\n    crictl pull {address}/{image}\n    \
          skopeo inspect {flag}docker://{address}/{image}\n"
     )
+}
+
+/// A plane that serves nobody looks like one that is broken.
+fn warn_of_nobody(listeners: &[Arc<ListenerInfo>], view: &View) {
+    if let Some(text) = nobody(listeners, view.set().access_policies().next().is_some()) {
+        tracing::warn!("{text}");
+    }
+}
+
+fn nobody(listeners: &[Arc<ListenerInfo>], has_policy: bool) -> Option<String> {
+    let open = listeners.iter().find(|listener| is_loopback(listener) == Some(false))?;
+    if has_policy {
+        return None;
+    }
+    let Address::Tcp(address) = open.address else { return None };
+    let but = match listeners.iter().any(|listener| is_loopback(listener) == Some(true)) {
+        true => "clients of the loopback listener",
+        false => "whoever may open the socket in the data directory",
+    };
+    Some(format!("nobody but {but} may pull, so {address} serves nobody: write an AccessPolicy"))
+}
+
+/// Whether a listener is for this machine alone; `None`: the socket.
+fn is_loopback(listener: &ListenerInfo) -> Option<bool> {
+    let Address::Tcp(address) = listener.address else { return None };
+    Some(address.ip().to_canonical().is_loopback())
 }
 
 fn url(listener: &ListenerInfo) -> Option<String> {
@@ -97,11 +141,18 @@ mod tests {
     #[test]
     fn the_commands_fit_what_is_served() {
         let hub = [("docker.io".to_owned(), vec!["docker.io".to_owned()])];
-        let text = to_try("127.0.0.1:5050", true, &hub);
+        let text = to_try("127.0.0.1:5050", true, &hub, |_| true);
         assert!(text.contains("docker pull 127.0.0.1:5050/docker.io/library/alpine:3\n"));
         assert!(text.contains("skopeo inspect --tls-verify=false docker://127.0.0.1:5050/"));
         let own = [("corp".to_owned(), Vec::new())];
-        assert!(to_try("h:1", false, &own).contains("skopeo inspect docker://h:1/corp/NAME:TAG"));
+        let text = to_try("h:1", false, &own, |_| true);
+        assert!(text.contains("skopeo inspect docker://h:1/corp/NAME:TAG"));
+        // Where access opens only one of them, that one is tried.
+        let both = [&hub[..], &own[..]].concat();
+        let text = to_try("h:1", false, &both, |name| name.starts_with("corp/"));
+        assert!(text.contains("docker pull h:1/corp/NAME:TAG"), "{text}");
+        let text = to_try("h:1", false, &both, |_| false);
+        assert!(text.contains("docker pull h:1/docker.io/library/alpine:3"), "{text}");
         let many: Vec<_> = (0..25).map(|n| (format!("r{n}"), vec!["h".to_owned()])).collect();
         let text = repositories(&many);
         assert!(text.contains("    r0/…  (also h)\n") && text.ends_with("and 5 more\n"), "{text}");

@@ -1,11 +1,25 @@
 //! The data directory belongs to one process at a time (contracts §10).
 
 use crate::exit::Failure;
+use crate::output;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+/// How the names of what we keep there begin (contracts §10).
+const OURS: [&str; 9] = [
+    "lock",
+    "catalog.sqlite",
+    "blobs",
+    "fills",
+    "uploads",
+    "records",
+    "keys",
+    "revision.",
+    "rollback.",
+];
 
 /// The lock of a data directory. It falls with the process, however that ends.
 #[derive(Debug)]
@@ -45,6 +59,9 @@ impl DataDir {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(path, pid_in(&mut file))),
             Err(error) => return Err(cannot(&error.into())),
         }
+        if let Err(what) = keep_private(path) {
+            output::warn(&what);
+        }
         // For people only: the lock itself is what counts.
         let _ = file
             .set_len(0)
@@ -61,6 +78,33 @@ impl DataDir {
             Err(_) => Holder::Process(pid_in(&mut file)),
         }
     }
+}
+
+/// Takes the directory away from others, if it is ours alone: what is private to a credential lies
+/// in it. One that holds other things too is somebody's for another purpose, and only told.
+fn keep_private(path: &Path) -> Result<(), String> {
+    let cannot = |why: &dyn std::fmt::Display| {
+        format!("others may look into the data directory {}: {why}", path.display())
+    };
+    let metadata = std::fs::metadata(path).map_err(|error| cannot(&error))?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(cannot(&"it belongs to another user; its mode should be 0700"));
+    }
+    let mut entries = std::fs::read_dir(path).map_err(|error| cannot(&error))?;
+    let is_foreign = |name: &std::ffi::OsStr| {
+        let name = name.to_string_lossy();
+        !OURS.iter().any(|ours| name.starts_with(ours))
+    };
+    let has_foreign = entries.any(|entry| entry.is_ok_and(|entry| is_foreign(&entry.file_name())));
+    if has_foreign || mode & 0o1000 != 0 {
+        return Err(cannot(&"it holds other things too; give the plane one of its own"));
+    }
+    let private = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(path, private).map_err(|error| cannot(&error))
 }
 
 fn pid_in(file: &mut File) -> Option<u32> {
@@ -92,5 +136,28 @@ mod tests {
         drop(lock);
         assert_eq!(DataDir::holder(&path), Holder::Free);
         DataDir::lock(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_ours_alone_is_closed_to_others_and_nothing_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+        let open = |path: &Path, mode: u32| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let own = dir.path().join("own");
+        std::fs::create_dir(&own).unwrap();
+        open(&own, 0o755);
+        drop(DataDir::lock(&own).unwrap());
+        assert_eq!(mode(&own), 0o700);
+        open(&own, 0o1777);
+        assert!(keep_private(&own).is_err());
+        assert_eq!(mode(&own), 0o1777, "a directory for all, such as /tmp");
+        let shared = dir.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::write(shared.join("letter.txt"), "").unwrap();
+        open(&shared, 0o755);
+        assert!(keep_private(&shared).unwrap_err().contains("other things"));
+        assert_eq!(mode(&shared), 0o755);
     }
 }

@@ -113,12 +113,8 @@ fn resolve(words: &[&str], spelling: Spelling) -> Result<Target, Unknown> {
             }
             None => {
                 let names: Vec<String> = fields.keys().map(|name| spell(name)).collect();
-                let near = nearest(word, names.iter().map(String::as_str)).map(|name| {
-                    let mut whole = words[..position].to_vec();
-                    whole.push(name);
-                    let prefix = if separator == "." { "" } else { PREFIX };
-                    format!("{prefix}{}", whole.join(separator))
-                });
+                let near = nearest(word, names.iter().map(String::as_str))
+                    .map(|name| corrected(words, position, name, spelling));
                 return Err(unknown(near));
             }
         }
@@ -128,6 +124,22 @@ fn resolve(words: &[&str], spelling: Spelling) -> Result<Target, Unknown> {
         || schema["oneOf"].is_array()
         || schema["enum"].is_array();
     Ok(Target { steps, is_text })
+}
+
+/// The whole name with this word of it replaced, and what follows corrected too as far as it can be.
+fn corrected(words: &[&str], position: usize, name: &str, spelling: Spelling) -> String {
+    let (separator, prefix) = match spelling {
+        Spelling::Camel => (".", ""),
+        Spelling::Screaming => ("__", PREFIX),
+    };
+    let mut whole = words.to_vec();
+    whole[position] = name;
+    // Each step down corrects a later word, so this ends.
+    match resolve(&whole, spelling) {
+        Ok(_) => format!("{prefix}{}", whole.join(separator)),
+        Err(Unknown { nearest: Some(near), .. }) => near,
+        Err(_) => format!("{prefix}{}", whole[..=position].join(separator)),
+    }
 }
 
 fn deref(mut schema: &'static Json) -> &'static Json {

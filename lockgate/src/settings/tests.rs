@@ -140,6 +140,13 @@ fn every_mistake_is_told_with_its_place_and_the_nearest_name() {
         ),
         (
             "",
+            vec![("LOCKGATE_CAHCE__MAX_BYTE", "1GiB")],
+            vec![],
+            "environment LOCKGATE_CAHCE__MAX_BYTE: no option is named CAHCE__MAX_BYTE; did you \
+             mean `LOCKGATE_CACHE__MAX_BYTES`?",
+        ),
+        (
+            "",
             vec![("LOCKGATE_CACHE__MAX_BYTES", "lots")],
             vec![],
             "environment LOCKGATE_CACHE__MAX_BYTES: cache.maxBytes: \"lots\" is no size; write one \

@@ -11,7 +11,7 @@ use crate::client::Api;
 use crate::command::block_on;
 use crate::command::config::check_resources;
 use crate::exit::{Exit, Failure};
-use crate::flags::{ResourcesFlags, SettingsFlags};
+use crate::flags::{ResourcesFlags, SettingsFlags, plane_url};
 use crate::output;
 use crate::serve::{DataDir, Holder};
 use crate::settings::{self, Loaded, Settings};
@@ -32,7 +32,7 @@ use url::Url;
 )]
 pub(crate) struct Args {
     /// URL of a plane, as its clients reach it; repeatable [default: the plane of the data directory]
-    #[arg(long, value_name = "URL", env = "LOCKGATE_PLANE")]
+    #[arg(long, value_name = "URL", env = "LOCKGATE_PLANE", value_parser = plane_url)]
     plane: Vec<Url>,
     /// PEM file of further certificate authorities to trust for --plane
     #[arg(long, value_name = "FILE")]
