@@ -38,17 +38,27 @@ pub struct Looked {
 }
 
 impl Store {
-    /// Blocks: as [`Store::blob`], where its length is known. A file of another length is damaged:
-    /// it is unlinked, and [`Error::WrongSize`] says so.
-    pub fn blob_of_size(&self, digest: &Digest, size_bytes: u64) -> Result<Option<Blob>, Error> {
-        if let Some(blob) = self.cached(digest) {
-            return Ok(Some(blob));
-        }
-        let turn = self.turn(digest);
+    /// Blocks: as [`Store::blob`], where its length may be known; `size_bytes` is asked for it only
+    /// when there is a file to open. One of another length is damaged: it is unlinked, and
+    /// [`Error::WrongSize`] says so.
+    pub fn blob_of_size(
+        &self,
+        digest: &Digest,
+        size_bytes: impl FnOnce() -> Option<u64>,
+    ) -> Result<Option<Blob>, Error> {
         if let Some(blob) = self.cached(digest) {
             return Ok(Some(blob));
         }
         let path = self.layout().blob(digest);
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            _ => {}
+        }
+        let Some(size_bytes) = size_bytes() else { return self.blob(digest) };
+        let turn = self.turn(digest);
+        if let Some(blob) = self.cached(digest) {
+            return Ok(Some(blob));
+        }
         match std::fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() && metadata.len() != size_bytes => {
                 layout::unlink(&path)?;
@@ -207,10 +217,11 @@ mod tests {
         let store = Store::open(Options::new(dir.path())).unwrap();
         let path = store.layout().blob(&digest);
         std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1000).unwrap();
-        let error = store.blob_of_size(&digest, 600_000).unwrap_err();
+        let error = store.blob_of_size(&digest, || Some(600_000)).unwrap_err();
         assert!(matches!(error, Error::WrongSize { found_bytes: 1000, .. }), "{error}");
         assert!(!path.exists());
-        assert!(store.blob_of_size(&digest, 600_000).unwrap().is_none());
+        let unasked = || panic!("there is nothing to open");
+        assert!(store.blob_of_size(&digest, unasked).unwrap().is_none());
     }
 
     #[test]

@@ -81,6 +81,17 @@ fn victims_of_a_repository_know_who_else_holds_them() {
 }
 
 #[test]
+fn a_catalog_that_knows_no_blob_says_so_and_the_length_of_one_it_knows() {
+    let catalog = Catalog::in_memory().unwrap();
+    write(&catalog, |w| w.put_content(&name("r/x"), &digest("absent"), blob(0))).unwrap();
+    assert!(catalog.is_without_blobs().unwrap());
+    put(&catalog, "r/x", "here", 10, 1);
+    assert!(!catalog.is_without_blobs().unwrap());
+    assert_eq!(catalog.blob_size(&digest("here")).unwrap(), Some(10));
+    assert_eq!(catalog.blob_size(&digest("absent")).unwrap(), None);
+}
+
+#[test]
 fn usage_counts_each_blob_once_and_each_content_in_full() {
     let catalog = Catalog::in_memory().unwrap();
     assert_eq!(catalog.usage().unwrap(), Usage::default());

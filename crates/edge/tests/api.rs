@@ -235,6 +235,31 @@ async fn a_prefetch_is_a_job_that_can_be_watched() {
 }
 
 #[tokio::test]
+async fn verifying_is_a_job_that_reads_what_the_store_has() {
+    let world = World::start().await;
+    let operator = Operator::of(&world);
+    let image = world.registry.image("lib/app", "1", ImageSpec::layers([1000]));
+    assert_eq!(world.get(&through(&image.tag_path()), &[]).await.status, 200);
+    let request = operator.0.post("http://plane/api/v1/cache/verify").json(&json!({}));
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    let events = operator.0.get(format!("http://plane{location}/events")).send().await.unwrap();
+    let text = events.text().await.unwrap();
+    let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
+    assert_eq!((&last["state"], &last["kind"]), (&json!("Done"), &json!("verify")), "{last}");
+    assert!(last["doneBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{last}");
+    for (body, status) in [
+        (json!({"repository": "nowhere"}), 404),
+        (json!({"digest": image.digest, "reference": "a/b:1"}), 400),
+    ] {
+        let (answered, problem) = operator.send(Method::POST, "cache/verify", Some(body)).await;
+        assert_eq!(answered, status, "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn event_streams_end_when_the_plane_stops() {
     let world = World::start().await;
     let operator = Operator::of(&world);

@@ -18,12 +18,8 @@ impl Shelf {
         if let Some(blob) = self.store.cached(digest) {
             return Some(blob);
         }
-        let known = self.catalog.blob_size(digest).ok().flatten().or(size_bytes);
-        let opened = match known {
-            Some(size_bytes) => self.store.blob_of_size(digest, size_bytes),
-            None => self.store.blob(digest),
-        };
-        match opened {
+        let known = || self.catalog.blob_size(digest).ok().flatten().or(size_bytes);
+        match self.store.blob_of_size(digest, known) {
             Ok(blob) => blob,
             Err(error) if error.is_damage() => {
                 self.lost(digest, &error);

@@ -132,6 +132,17 @@ async fn a_purge_removes_what_waits_for_its_grace() {
 }
 
 #[tokio::test]
+async fn a_purge_after_a_restart_removes_what_was_served_just_now() {
+    let registry = FakeRegistry::start().await;
+    let (rig, _, layer, text) = warm(&registry).await;
+    let rig = restarted(rig, &registry, KeepSettings::default()).await;
+    assert_eq!(rig.blob(&layer).await.unwrap().1, CacheStatus::Hit);
+    let purged = rig.plane.purge(PurgeTarget::Digest(digest(&text))).await.unwrap();
+    assert_eq!((purged.contents, purged.blobs), (1, 1), "{purged:?}");
+    assert_eq!(rig.blob(&layer).await.unwrap().1, CacheStatus::Miss);
+}
+
+#[tokio::test]
 async fn a_purge_says_what_holds_the_bytes() {
     let registry = FakeRegistry::start().await;
     let (rig, _, layer, text) = warm(&registry).await;

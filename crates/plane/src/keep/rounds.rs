@@ -25,6 +25,8 @@ const SCRUB_BURST_BYTES: u64 = 4 << 20;
 /// Shortest and longest pause.
 const SCRUB_PAUSE_MIN: Duration = Duration::from_millis(20);
 const SCRUB_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A plane that stops waits no longer than this for it.
+const STEP: Duration = Duration::from_millis(100);
 
 /// What is next on a way round the store.
 type Walk = Box<dyn Iterator<Item = Result<(Digest, u64), Error>> + Send>;
@@ -195,10 +197,9 @@ impl Pace {
         if self.burst_bytes >= SCRUB_BURST_BYTES {
             let pause = pause(self.since.elapsed(), self.share);
             self.slept += pause;
-            // In small steps, so that a plane that stops need not wait.
             let until = Instant::now() + pause;
             while Instant::now() < until && !self.cancel.is_cancelled() {
-                std::thread::sleep(pause.min(SCRUB_PAUSE_MIN));
+                std::thread::sleep(pause.min(STEP));
             }
             (self.burst_bytes, self.since) = (0, Instant::now());
         }
