@@ -179,6 +179,10 @@ async fn a_running_plane_tells_what_it_has_in_force() {
     })
     .await;
     std::fs::remove_file(&password).unwrap();
+    // Wrong settings do not hide the plane.
+    let ran = setup.ask(&["doctor", "--json", "--set", "cache.maxByte=1"]).await.expect(1);
+    assert!(findings(&ran.stdout, "Wrong").join("\n").contains("settings: --set"), "{ran:?}");
+    assert!(findings(&ran.stdout, "Right").join("\n").contains("plane: "), "{ran:?}");
     // Files that are wrong now do not hide what is in force.
     setup.write("bad.yaml", "kind: x\n");
     let resources = setup.resources();

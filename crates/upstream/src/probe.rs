@@ -218,11 +218,27 @@ fn remedy_of(failure: &Failure) -> &'static str {
         "set boundary.privateAddresses: true in the Upstream, if it is meant to be there"
     } else if text.contains("boundary.") {
         "add the named server to the Upstream's boundary, if it can be trusted"
+    } else if text.contains("InvalidContentType") {
+        // So rustls calls what is no TLS record at all.
+        "it answers without TLS: is its url meant to begin with http://?"
     } else if text.contains("TLS") || text.contains("certificate") {
         "check the server's certificate, tls.caFile and this machine's clock"
     } else if text.contains("credential") {
         "check the file or program that the Upstream's credentials name"
     } else {
         "check the address, the network and the proxy, and whether the registry is up"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_to_a_server_without_tls_is_not_taken_for_a_bad_certificate() {
+        let of = |text: &str| remedy_of(&Failure::indeterminate(text.to_owned()));
+        let no_tls = "up: h:1: TLS: received corrupt message of type InvalidContentType";
+        assert!(of(no_tls).contains("http://"));
+        assert!(of("up: h:1: TLS: invalid peer certificate: Expired").contains("certificate"));
     }
 }

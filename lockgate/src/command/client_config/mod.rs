@@ -35,7 +35,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST")]
     registry: Vec<String>,
     /// URL of a plane, as the engine's machine reaches it; repeatable, tried in order
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5050")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:5050",
+        value_parser = crate::flags::plane_url
+    )]
     plane: Vec<Url>,
     /// CA certificate (PEM) that signed the plane's certificate, as a path on the engine's machine
     #[arg(long, value_name = "FILE")]

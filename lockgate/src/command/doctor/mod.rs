@@ -174,8 +174,10 @@ impl Args {
     ) -> Option<(Api, Status)> {
         let api = match (self.plane.first(), settings) {
             (Some(url), _) => Api::at(url, self.ca_file.as_deref()),
-            (None, Some(settings)) => {
-                let data_dir = settings.data_dir();
+            (None, settings) => {
+                // Mistakes in settings do not hide a plane whose place was named.
+                let named = self.settings.data_dir.clone();
+                let data_dir = settings.map(Settings::data_dir).or(named)?;
                 if !crate::client::has_socket(&data_dir) {
                     match DataDir::holder(&data_dir) {
                         Holder::Free => report.right("plane", "none runs on this data directory".to_owned()),
@@ -189,7 +191,6 @@ impl Args {
                 }
                 Api::local(&data_dir)
             }
-            (None, None) => return None,
         };
         let remedy = "over TCP the API needs an AccessPolicy that allows Administer; is it the right address?";
         let api = match api {
