@@ -134,6 +134,9 @@ async fn the_cache_is_listed_counted_pinned_and_purged() {
     assert!(pinned.stderr.contains("nothing is held yet"), "{pinned:?}");
     setup.ask(&["cache", "unpin", &early]).await.expect(0);
     assert!(setup.ask(&["cache", "pins"]).await.expect(0).stdout.contains(&tagged));
+    let purged = setup.ask(&["cache", "purge", &tagged]).await.expect(0);
+    assert!(purged.stderr.contains("the tag is pinned: the pin stays"), "{purged:?}");
+    assert_eq!(served.status(&through(&image.tag_path())).await, 200);
     setup.ask(&["cache", "unpin", &tagged]).await.expect(0);
     assert!(setup.ask(&["cache", "pins"]).await.expect(0).stdout.is_empty());
     setup.ask(&["cache", "pin", "no/such"]).await.expect(1);
@@ -152,6 +155,7 @@ async fn the_cache_is_listed_counted_pinned_and_purged() {
     setup.ask(&["cache", "verify", &tagged, "--repository", "x"]).await.expect(64);
     let purged = setup.ask(&["cache", "purge", &tagged]).await.expect(0);
     assert!(purged.stdout.starts_with("forgot 1 tags"), "{purged:?}");
+    assert!(!purged.stderr.contains("pinned"), "{purged:?}");
     setup.registry.forget_requests();
     assert_eq!(served.status(&through(&image.tag_path())).await, 200);
     assert!(!setup.registry.requests().is_empty(), "a purged tag is asked for again");

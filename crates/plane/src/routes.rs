@@ -12,6 +12,9 @@ use policy::Denial;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Docker Hub, which engines mean by a name without a registry.
+const HUB: &str = "docker.io";
+
 /// Which repository a request is for, and what it is called there.
 #[derive(Clone, Debug)]
 pub(crate) struct Located {
@@ -137,6 +140,11 @@ impl Routes {
         let near = resources::nearest(first, known.iter().copied());
         let hint = match near {
             Some(near) => format!("did you mean {near}/…?"),
+            // What docker makes of such a name, and what stands in the manifests of clusters.
+            None if !first.contains(['.', ':']) && self.by_path.contains_key(HUB) => {
+                let library = if name.contains('/') { "" } else { "library/" };
+                format!("an image of Docker Hub is {HUB}/{library}{name} here")
+            }
             None => {
                 let shown = known.iter().take(6).copied().collect::<Vec<_>>().join(", ");
                 let more = if known.len() > 6 { ", …" } else { "" };
@@ -228,6 +236,11 @@ mod tests {
         assert!(name("library/alpine", Some("reg.corp:5001"), None).starts_with("! no repository"));
         let near = name("quay.oi/a", None, None);
         assert!(near.contains("did you mean quay.io/"), "{near}");
+        let short = name("nginx", None, None);
+        assert!(short.contains("docker.io/library/nginx here"), "{short}");
+        let short = name("grafana/loki", None, None);
+        assert!(short.contains("docker.io/grafana/loki here"), "{short}");
+        assert!(!name("registry.corp.example/a", None, None).contains("Docker Hub"));
         let bare = name("docker.io", None, None);
         assert!(bare.contains("not an image"), "{bare}");
     }

@@ -7,7 +7,7 @@ use crate::exit::{Exit, Failure};
 use crate::flags::PlaneFlags;
 use crate::output::{can_ask, clean, confirm, out, say, size};
 use oci::{Digest, Name, Tag};
-use plane::Purged;
+use plane::{CacheEntry, Purged};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -53,10 +53,23 @@ impl Args {
                 say("nothing was purged");
                 return Ok(Exit::No);
             }
+            let is_pinned = self.is_tag_pinned(&api).await?;
             let purged: Purged = api.post("cache/purge", Some(&body)).await?;
             out(&told(&purged));
+            if is_pinned {
+                say("the tag is pinned: the pin stays, and keeps what the next request brings");
+            }
             Ok(Exit::Yes)
         })
+    }
+
+    /// Whether a pin is for the tag that is forgotten. Of blobs the plane tells it itself.
+    async fn is_tag_pinned(&self, api: &Api) -> Result<bool, Failure> {
+        let named = self.reference.as_deref().and_then(|reference| reference.rsplit_once(':'));
+        let Some((name, tag)) = named else { return Ok(false) };
+        let is_it =
+            |entry: &CacheEntry| entry.pinned && entry.tags.iter().any(|known| known == tag);
+        entries(api, Some(name), is_it).await
     }
 
     fn target(&self) -> Result<Value, Failure> {
