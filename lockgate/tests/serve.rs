@@ -225,10 +225,14 @@ async fn a_plane_that_serves_nobody_says_so_and_keeps_its_data_to_itself() {
     std::fs::create_dir(setup.data()).unwrap();
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(setup.data(), open).unwrap();
+    // The test's own listener on loopback comes first.
     let open_to_all = ["--listen", "0.0.0.0:0"];
     let served = setup.serve_with(&open_to_all).await;
-    let log = served.log();
-    assert!(log.contains("nobody but clients of the loopback listener may pull"), "{log}");
+    // The log is written by a thread of its own.
+    eventually("it is told", async || {
+        served.log().contains("nobody but clients of the loopback listener may pull")
+    })
+    .await;
     let mode =
         |name: &str| std::fs::metadata(setup.path(name)).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode("data"), 0o700);

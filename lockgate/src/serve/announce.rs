@@ -36,12 +36,11 @@ pub(super) fn announce(settings: &Settings, listeners: &[Arc<ListenerInfo>], vie
     text.push_str(&format!("  resources   {}, revision {revision}\n", view.source()));
     text.push_str("  serves\n");
     text.push_str(&repositories(&served));
-    if let Some(address) = listeners.iter().find_map(|listener| reachable(listener)) {
-        let is_plain = listeners.first().is_some_and(|listener| !listener.tls);
-        let is_loopback = listeners.iter().any(|listener| is_loopback(listener) == Some(true));
+    if let Some((listener, address)) = to_ask(listeners) {
+        let is_loopback = is_loopback(listener) == Some(true);
         let may_pull = |name: &str| view.lets_pull(name, address.ip(), is_loopback);
         text.push_str("  try\n");
-        text.push_str(&to_try(&address.to_string(), is_plain, &served, may_pull));
+        text.push_str(&to_try(&address.to_string(), !listener.tls, &served, may_pull));
     }
     output::say(text.trim_end());
 }
@@ -120,6 +119,16 @@ fn is_loopback(listener: &ListenerInfo) -> Option<bool> {
 fn url(listener: &ListenerInfo) -> Option<String> {
     let Address::Tcp(address) = listener.address else { return None };
     Some(format!("{}://{address}", if listener.tls { "https" } else { "http" }))
+}
+
+/// The listener to try, and where: one for this machine if there is one, because access may open
+/// that alone.
+fn to_ask(listeners: &[Arc<ListenerInfo>]) -> Option<(&ListenerInfo, SocketAddr)> {
+    let local = listeners.iter().find(|listener| is_loopback(listener) == Some(true));
+    local
+        .into_iter()
+        .chain(listeners)
+        .find_map(|listener| Some((&**listener, reachable(listener)?)))
 }
 
 /// An address to try from this machine: one that means "any" is no place to go to.
