@@ -65,6 +65,9 @@ impl Args {
             .map_err(|error| Failure::cannot_tell("the log cannot be written").because(&error))?;
         telemetry::init_logs(convert::format(settings), &settings.log.level, lines.clone())
             .map_err(|error| Failure::no("log.level cannot be used").because(&error))?;
+        if let Err(what) = data_dir::keep_private(&settings.data_dir()) {
+            tracing::warn!("{what}");
+        }
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(workers) = settings.workers {
             runtime.worker_threads(usize::try_from(workers).unwrap_or(1));

@@ -1,15 +1,14 @@
 //! The data directory belongs to one process at a time (contracts §10).
 
 use crate::exit::Failure;
-use crate::output;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// How the names of what we keep there begin (contracts §10).
-const OURS: [&str; 9] = [
+/// How the names of what we keep there begin (contracts §10); the last is the file system's own.
+const OURS: [&str; 10] = [
     "lock",
     "catalog.sqlite",
     "blobs",
@@ -19,6 +18,7 @@ const OURS: [&str; 9] = [
     "keys",
     "revision.",
     "rollback.",
+    "lost+found",
 ];
 
 /// The lock of a data directory. It falls with the process, however that ends.
@@ -59,9 +59,6 @@ impl DataDir {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(path, pid_in(&mut file))),
             Err(error) => return Err(cannot(&error.into())),
         }
-        if let Err(what) = keep_private(path) {
-            output::warn(&what);
-        }
         // For people only: the lock itself is what counts.
         let _ = file
             .set_len(0)
@@ -82,7 +79,7 @@ impl DataDir {
 
 /// Takes the directory away from others, if it is ours alone: what is private to a credential lies
 /// in it. One that holds other things too is somebody's for another purpose, and only told.
-fn keep_private(path: &Path) -> Result<(), String> {
+pub(super) fn keep_private(path: &Path) -> Result<(), String> {
     let cannot = |why: &dyn std::fmt::Display| {
         format!("others may look into the data directory {}: {why}", path.display())
     };
@@ -149,6 +146,7 @@ mod tests {
         std::fs::create_dir(&own).unwrap();
         open(&own, 0o755);
         drop(DataDir::lock(&own).unwrap());
+        keep_private(&own).unwrap();
         assert_eq!(mode(&own), 0o700);
         open(&own, 0o1777);
         assert!(keep_private(&own).is_err());
