@@ -34,7 +34,7 @@ impl Keep {
                 let now = self.core.shelf.clock.now();
                 batch.condemn_unused(&victim.digest, victim.last_used, now);
                 // It is about to be removed: this has to be in the catalog first.
-                if self.core.shelf.catalog.submit(batch).wait().is_ok() {
+                if self.written(batch) {
                     self.condemned(victim.size_bytes);
                     bytes += victim.size_bytes;
                     files += 1;
@@ -108,7 +108,7 @@ impl Keep {
                 if victim.others == 0 {
                     batch.condemn(&victim.digest, shelf.clock.now());
                 }
-                if shelf.catalog.submit(batch).wait().is_ok() {
+                if self.written(batch) {
                     shelf.memory.forget_content(&victim.name, &victim.digest);
                     bytes += victim.size_bytes;
                 }

@@ -46,6 +46,8 @@ const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 const FORGET_MAX: u32 = 10_000;
 
+/// How long housekeeping waits for one write.
+const WRITE_TIME: Duration = Duration::from_secs(5);
 /// How often idle mappings are trimmed.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -198,6 +200,14 @@ impl Keep {
                 return;
             }
         }
+    }
+
+    /// Whether a batch is written. A catalog that cannot be written now holds up no housekeeping:
+    /// the disk has to be watched all the same. Blocks, for a bounded time.
+    fn written(&self, batch: Batch) -> bool {
+        let catalog = &self.core.shelf.catalog;
+        catalog.status().writable
+            && matches!(catalog.submit(batch).wait_for(WRITE_TIME), Some(Ok(())))
     }
 
     /// One look. Blocks.

@@ -78,7 +78,7 @@ impl Keep {
         batch.condemn(digest, shelf.clock.now());
         // Refused where it is condemned already, where a pin came just now, and where the catalog
         // does not know it; what follows tells these apart.
-        let _ = shelf.catalog.submit(batch).wait();
+        let _ = self.written(batch);
         if let Some(size_bytes) = self.unlink(digest) {
             return Fate::Removed(size_bytes);
         }

@@ -1,7 +1,7 @@
 //! Going round the store itself, slowly, behind everything else: what a lost catalog knew is taken
 //! in again, and bytes that rotted are found before somebody asks for them.
 
-use super::Keep;
+use super::{Keep, WRITE_TIME};
 use blobs::{Error, Verdict};
 use catalog::Batch;
 use jiff::Timestamp;
@@ -66,7 +66,8 @@ impl Keep {
                     }
                 }
                 // Waited for: what comes in slowly must not fill the queue.
-                let is_written = batch.is_empty() || shelf.catalog.submit(batch).wait().is_ok();
+                let is_written = batch.is_empty()
+                    || matches!(shelf.catalog.submit(batch).wait_for(WRITE_TIME), Some(Ok(())));
                 (walk, is_last || !is_written, files, bytes)
             };
             let Some((rest, is_last, more_files, more_bytes)) =

@@ -3,7 +3,7 @@
 //! Unlinking is safe while others read: whoever has the file open keeps its bytes. The grace is for
 //! clients that were just told of it by a manifest.
 
-use super::Keep;
+use super::{Keep, WRITE_TIME};
 use catalog::Batch;
 use oci::Digest;
 use std::time::Duration;
@@ -71,7 +71,9 @@ impl Keep {
         let mut batch = Batch::new();
         batch.begin_removal(digest);
         // Without this in the catalog, a crash would leave a row that claims the blob.
-        shelf.catalog.submit(batch).wait().ok()?;
+        if !self.written(batch) {
+            return None;
+        }
         shelf.memory.forget_manifest(digest);
         let removed = match shelf.store.remove(digest) {
             Ok(removed) => removed,
@@ -82,9 +84,9 @@ impl Keep {
         };
         let mut batch = Batch::new();
         batch.blob_gone(digest);
-        let told = shelf.catalog.submit(batch).wait();
+        let told = shelf.catalog.submit(batch).wait_for(WRITE_TIME);
         // Somebody brought it back meanwhile, perhaps to the file that is gone now.
-        if told.is_err() && matches!(shelf.store.blob(digest), Ok(None)) {
+        if matches!(told, Some(Err(_))) && matches!(shelf.store.blob(digest), Ok(None)) {
             let mut batch = Batch::new();
             batch.blob_lost(digest);
             shelf.submit(batch);
