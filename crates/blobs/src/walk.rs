@@ -3,9 +3,8 @@
 
 use crate::error::Error;
 use crate::layout::{self, ALGORITHMS, FillFile};
-use crate::pread;
 use crate::store::Store;
-use oci::{Algorithm, Digest, Hasher};
+use oci::{Algorithm, Digest};
 use std::fs::{DirEntry, ReadDir};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -75,24 +74,6 @@ impl Store {
             shards: None,
             blobs: None,
         }
-    }
-
-    /// Blocks: whether a committed blob's bytes still hash to its digest. [`Error::Absent`] when it
-    /// is not there. Reads from the file system, past everything that is open.
-    pub fn verify(&self, digest: &Digest) -> Result<bool, Error> {
-        let path = self.layout().blob(digest);
-        let file = match layout::open_blob(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Absent { path });
-            }
-            Err(error) => return Err(Error::io("open", &path, error)),
-        };
-        let mut hasher = Hasher::new(digest.algorithm());
-        let look = file.metadata().map_err(|error| Error::io("look at", &path, error))?;
-        pread::read_through(&file, look.len(), |bytes| hasher.update(bytes))
-            .map_err(|error| Error::io("read", &path, error))?;
-        Ok(hasher.finish() == *digest)
     }
 }
 

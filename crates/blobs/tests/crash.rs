@@ -4,7 +4,7 @@
 
 mod common;
 
-use blobs::{Error, ReadHow, Validators};
+use blobs::{Error, ReadHow, Validators, Verdict};
 use bytes::Bytes;
 use common::{Scratch, bytes, scratch};
 use oci::Digest;
@@ -141,7 +141,7 @@ fn a_whole_part_that_was_not_committed_needs_no_download() {
     part.rehash().unwrap();
     assert!(part.is_right());
     part.commit().unwrap();
-    assert!(scratch.reopened().verify(&digest).unwrap());
+    assert_eq!(scratch.reopened().check(&digest, |_| true).unwrap(), Verdict::Sound);
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn bytes_behind_what_was_counted_are_not_read_and_do_not_get_into_the_blob
     }
     part.append(&[all.slice(20_000..)]).unwrap();
     assert_eq!(part.commit().unwrap().size_bytes(), 50_000);
-    assert!(scratch.reopened().verify(&digest).unwrap());
+    assert_eq!(scratch.reopened().check(&digest, |_| true).unwrap(), Verdict::Sound);
 }
 
 #[test]

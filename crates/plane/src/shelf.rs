@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::memory::{ContentState, ListingOf, ListingState, Memory, TagState};
 use blobs::{Blob, Store};
 use bytes::Bytes;
-use catalog::{Batch, Catalog, Content, ListingKey, ManifestRow};
+use catalog::{Batch, Catalog, Content, ContentRow, ListingKey, ManifestRow};
 use jiff::Timestamp;
 use oci::{Digest, Manifest, ManifestKind, MediaType, Name, Tag};
 use parking_lot::Mutex;
@@ -94,8 +94,13 @@ impl Shelf {
         let asked = key.clone();
         let row = self.blocking(move |shelf| shelf.catalog.content(&asked.0, &asked.1)).await?;
         let row = row.ok()??;
+        Some(self.recall(name, digest, row))
+    }
+
+    /// What the catalog told, in memory for the next who asks.
+    fn recall(&self, name: &Name, digest: &Digest, row: ContentRow) -> Arc<ContentState> {
         let state = ContentState::new(row.size_bytes, row.media_type, row.private_to.as_deref());
-        Some(self.memory.recall_content(name, digest, state))
+        self.memory.recall_content(name, digest, state)
     }
 
     /// The bytes of a manifest, if the store has them. Says nothing about who may have them.
@@ -183,12 +188,7 @@ impl Shelf {
             (row, shelf.open_blob(&wanted, size_bytes))
         });
         let (row, blob) = looked.await.unwrap_or_default();
-        let content = row.map(|row| {
-            let state =
-                ContentState::new(row.size_bytes, row.media_type, row.private_to.as_deref());
-            self.memory.recall_content(name, digest, state)
-        });
-        (content, blob)
+        (row.map(|row| self.recall(name, digest, row)), blob)
     }
 
     /// A list of a name, as its upstream last gave it.
