@@ -37,10 +37,10 @@ pub enum Error {
         /// What they are.
         found: Box<Digest>,
     },
-    /// Somebody else in this process has the part open.
+    /// Somebody else in this process has the part or the upload session open.
     #[error("{} is being written already", path.display())]
     Busy {
-        /// The part.
+        /// Its file.
         path: PathBuf,
     },
     /// The part had bytes when it was opened and they have not been hashed yet.
@@ -88,6 +88,20 @@ pub enum Error {
     Absent {
         /// Where it would be.
         path: PathBuf,
+    },
+    /// A text that names no upload session.
+    #[error("an upload session is named by 32 characters of lower-case hex")]
+    NoUploadId,
+    /// The system gave no random bytes, so that no upload session can be named.
+    #[error("the system gave no random bytes")]
+    NoRandomness,
+    /// More was to be kept beside an upload session than fits.
+    #[error("{about_bytes} bytes about an upload session, more than the {max_bytes} that are kept")]
+    AboutTooLong {
+        /// How many there were.
+        about_bytes: usize,
+        /// How many there may be.
+        max_bytes: usize,
     },
     /// The runtime ended while a read was under way.
     #[error("reading {} was stopped", path.display())]

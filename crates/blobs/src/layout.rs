@@ -1,11 +1,12 @@
 //! Where things lie below the data directory, and the few file system steps that need care.
 
 use crate::error::Error;
+use crate::upload_id::UploadId;
 use oci::{Algorithm, Digest};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,8 @@ pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha
 const TEMP_PREFIX: &str = ".tmp-";
 const PART_SUFFIX: &str = ".part";
 const VALIDATORS_SUFFIX: &str = ".json";
+const UPLOAD_DATA_SUFFIX: &str = ".data";
+const UPLOAD_ABOUT_SUFFIX: &str = ".json";
 /// Directories and files are for this user only: blobs of private repositories lie here.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -24,6 +27,7 @@ const FILE_MODE: u32 = 0o600;
 pub(crate) struct Layout {
     blobs: PathBuf,
     fills: PathBuf,
+    uploads: PathBuf,
     /// Tells our temporary files from those that an earlier process left.
     instance: String,
     temps: AtomicU64,
@@ -40,6 +44,15 @@ pub(crate) enum FillFile {
     Other,
 }
 
+/// What a file in `uploads` is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum UploadFile {
+    Data(UploadId),
+    About(UploadId),
+    /// Nothing we know.
+    Other,
+}
+
 impl Layout {
     /// Makes the directories that are not there.
     pub(crate) fn create(data_dir: &Path) -> Result<Self, Error> {
@@ -47,6 +60,7 @@ impl Layout {
         let layout = Self {
             blobs: data_dir.join("blobs"),
             fills: data_dir.join("fills"),
+            uploads: data_dir.join("uploads"),
             instance: format!("{TEMP_PREFIX}{:x}-{random:016x}-", std::process::id()),
             temps: AtomicU64::new(0),
         };
@@ -57,11 +71,26 @@ impl Layout {
             make_dir_durably(&layout.algorithm_dir(algorithm))?;
         }
         make_dir_durably(&layout.fills)?;
+        make_dir_durably(&layout.uploads)?;
         Ok(layout)
     }
 
     pub(crate) fn fills(&self) -> &Path {
         &self.fills
+    }
+
+    pub(crate) fn uploads(&self) -> &Path {
+        &self.uploads
+    }
+
+    /// The bytes of an upload session.
+    pub(crate) fn upload_data(&self, id: &UploadId) -> PathBuf {
+        self.uploads.join(format!("{id}{UPLOAD_DATA_SUFFIX}"))
+    }
+
+    /// What the caller wanted kept beside an upload session.
+    pub(crate) fn upload_about(&self, id: &UploadId) -> PathBuf {
+        self.uploads.join(format!("{id}{UPLOAD_ABOUT_SUFFIX}"))
     }
 
     pub(crate) fn algorithm_dir(&self, algorithm: Algorithm) -> PathBuf {
@@ -113,6 +142,17 @@ impl Layout {
             None => FillFile::Other,
         }
     }
+
+    pub(crate) fn upload_file(name: &str) -> UploadFile {
+        let id = |stem: &str| UploadId::parse(stem).ok();
+        if let Some(id) = name.strip_suffix(UPLOAD_DATA_SUFFIX).and_then(id) {
+            return UploadFile::Data(id);
+        }
+        match name.strip_suffix(UPLOAD_ABOUT_SUFFIX).and_then(id) {
+            Some(id) => UploadFile::About(id),
+            None => UploadFile::Other,
+        }
+    }
 }
 
 /// Makes one directory unless it is there, so that it survives a crash.
@@ -144,21 +184,43 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Opens a part for reading and writing, creating it if need be.
-pub(crate) fn open_part(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
+/// Opens a staged file, a part or an upload, for reading and writing, and tells its length;
+/// `create`: makes it if need be.
+///
+/// One that has another name too was committed, and a loss of power brought its old name back:
+/// writing to it would be writing to a blob. It is unlinked, and so was never there.
+pub(crate) fn open_staged(path: &Path, create: bool) -> io::Result<(File, u64)> {
+    let open = || {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(create)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+    };
+    let mut file = open()?;
+    let mut metadata = file.metadata()?;
+    if metadata.is_file() && metadata.nlink() > 1 {
+        std::fs::remove_file(path)?;
+        file = open()?;
+        metadata = file.metadata()?;
+    }
+    if !metadata.is_file() || metadata.nlink() > 1 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok((file, metadata.len()))
 }
 
 /// Opens a committed blob for reading.
 pub(crate) fn open_blob(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+/// Whether something has this name. When that cannot be told: yes.
+pub(crate) fn is_there(path: &Path) -> bool {
+    !std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Unlinks a file. `false`: it was not there.
@@ -225,5 +287,11 @@ mod tests {
         assert_eq!(layout.fill_file(ours.file_name().unwrap().to_str().unwrap()), FillFile::Other);
         assert_eq!(layout.fill_file(".tmp-1-0-0"), FillFile::Stale);
         assert_eq!(layout.fill_file("sha256-00.part"), FillFile::Other);
+        let id = UploadId::random().unwrap();
+        let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let (data, about) = (name(layout.upload_data(&id)), name(layout.upload_about(&id)));
+        assert_eq!(Layout::upload_file(&data), UploadFile::Data(id));
+        assert_eq!(Layout::upload_file(&about), UploadFile::About(id));
+        assert_eq!(Layout::upload_file("00.data"), UploadFile::Other);
     }
 }

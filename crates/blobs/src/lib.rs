@@ -6,12 +6,14 @@
 //!
 //! Below the data directory: `blobs/<algorithm>/<first 2 hex>/<hex>` for what is committed,
 //! `fills/<algorithm>-<hex>.part` for what is being downloaded, `….json` beside it for what the
-//! upstream said about it. A committed file is never written, truncated or renamed again, only
-//! unlinked; readers rely on that to map it.
+//! upstream said about it, `uploads/<id>.data` for what clients push, `….json` beside it for what
+//! the caller wants to know of the session later. A committed file is never written, truncated or
+//! renamed again, only unlinked; readers rely on that to map it.
 //!
 //! Functions said to block belong on a blocking pool; streams and part readers do that themselves
 //! and need a tokio runtime.
 
+mod append;
 mod blob;
 mod cache;
 mod check;
@@ -26,6 +28,10 @@ mod reader;
 mod segments;
 mod store;
 mod stream;
+mod take_in;
+mod upload;
+mod upload_id;
+mod uploads;
 mod validators;
 mod walk;
 
@@ -37,5 +43,8 @@ pub use part::Part;
 pub use reader::PartReader;
 pub use store::{Options, Store};
 pub use stream::BlobStream;
+pub use upload::Upload;
+pub use upload_id::UploadId;
+pub use uploads::ParkedUpload;
 pub use validators::Validators;
 pub use walk::ParkedPart;

@@ -1,5 +1,6 @@
 //! A part: the bytes of a download so far, with their hash. The one writer of its file.
 
+use crate::append;
 use crate::blob::Blob;
 use crate::error::Error;
 use crate::layout::{self, Temp};
@@ -10,12 +11,9 @@ use crate::validators::Validators;
 use bytes::Bytes;
 use oci::{Digest, Hasher};
 use std::fmt;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Chunks per system call; below every system's limit (`IOV_MAX`, 1024 on Linux).
-const SLICES_MAX: usize = 256;
 
 /// The bytes of a blob that have come in so far. Dropped, it is kept for resumption, unless it is
 /// empty.
@@ -38,15 +36,11 @@ impl Part {
     pub(crate) fn open(store: &Store, digest: &Digest) -> Result<Self, Error> {
         let claim = store.claim(digest)?;
         let path = store.layout().part(digest);
-        let file = store
-            .with_descriptors(|| layout::open_part(&path))
+        let (file, length) = store
+            .with_descriptors(|| layout::open_staged(&path, true))
             .map_err(|error| Error::io("open", &path, error))?;
-        let metadata = file.metadata().map_err(|error| Error::io("look at", &path, error))?;
-        if !metadata.is_file() {
-            return Err(Error::io("open", &path, io::Error::from(io::ErrorKind::InvalidInput)));
-        }
         let validators_path = store.layout().validators(digest);
-        let validators = if metadata.len() > 0 {
+        let validators = if length > 0 {
             Validators::read(&validators_path)
         } else {
             // Left by a part that a kill kept from removing them; they are not about this one.
@@ -56,7 +50,7 @@ impl Part {
         Ok(Self {
             store: store.clone(),
             digest: *digest,
-            file: Arc::new(PartFile::new(file, path, metadata.len(), store.opens().clone())),
+            file: Arc::new(PartFile::new(file, path, length, store.opens().clone())),
             hasher: Hasher::new(digest.algorithm()),
             hashed_bytes: 0,
             unkept: false,
@@ -107,7 +101,7 @@ impl Part {
     pub fn rehash(&mut self) -> Result<(), Error> {
         let length = self.len_bytes();
         let mut hasher = Hasher::new(self.digest.algorithm());
-        let read = pread::read_through(self.file.file(), length, |bytes| hasher.update(bytes))
+        let read = pread::read_through(self.file.file(), 0..length, |bytes| hasher.update(bytes))
             .map_err(|error| Error::io("read", self.path(), error))?;
         if read < length {
             return Err(Error::TooShort { path: self.path().to_owned(), offset: read });
@@ -124,51 +118,15 @@ impl Part {
         if self.unkept {
             return Err(Error::Incomplete { path: self.path().to_owned() });
         }
-        let start = self.len_bytes();
-        let mut offset = start;
-        for some in chunks.chunks(SLICES_MAX) {
-            if let Err(error) = self.write(some, &mut offset) {
-                // Cut off what was written of them. No reader was told of it and no mapping
-                // reaches that far. Should this fail too, the next append writes over it, a commit
-                // cuts it, and a resumption hashes it.
-                let _ = self.file.file().set_len(start);
-                return Err(Error::io("write", self.path(), error));
-            }
-        }
+        // No reader was told of what an error leaves behind the end and no mapping reaches that far;
+        // a commit cuts it, and a resumption hashes it.
+        let offset = append::append(self.file.file(), self.store.limit(), chunks, self.len_bytes())
+            .map_err(|error| Error::io("write", self.path(), error))?;
         for chunk in chunks {
             self.hasher.update(chunk);
         }
         self.hashed_bytes = offset;
         self.file.set_written_bytes(offset);
-        Ok(())
-    }
-
-    fn write(&self, chunks: &[Bytes], offset: &mut u64) -> io::Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = chunks
-            .iter()
-            .filter(|chunk| !chunk.is_empty())
-            .map(|chunk| IoSlice::new(chunk))
-            .collect();
-        let mut slices = slices.as_mut_slice();
-        while let Some(first) = slices.first() {
-            let wanted = slices.iter().map(|slice| slice.len()).sum();
-            let allowed = self.store.limit().take(wanted)?;
-            let written = if allowed == wanted {
-                rustix::io::pwritev(self.file.file(), slices, *offset)
-            } else {
-                let some = &first[..allowed.min(first.len())];
-                rustix::io::pwrite(self.file.file(), some, *offset)
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    IoSlice::advance_slices(&mut slices, count);
-                    *offset += count as u64;
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
         Ok(())
     }
 
@@ -209,33 +167,20 @@ impl Part {
             let (path, wanted) = (self.path().to_owned(), Box::new(self.digest));
             return Err(Error::WrongDigest { path, wanted, found: Box::new(found) });
         }
-        if let Err(error) = self.settle() {
-            // What fsync could not write may be gone from memory too, though it still reads as
-            // right; nothing of it can be trusted (fsync(2), "Errors").
-            let path = self.path().to_owned();
-            let _ = self.unlink();
-            return Err(Error::io("sync", &path, error));
+        let (path, file) = (self.file.path(), self.file.file());
+        match self.store.take_in_file(path, file, &self.digest, self.hashed_bytes) {
+            Ok(blob) => {
+                self.gone = true;
+                layout::unlink(&self.validators_path())?;
+                Ok(blob)
+            }
+            Err(error) => {
+                if !layout::is_there(path) {
+                    let _ = self.unlink();
+                }
+                Err(error)
+            }
         }
-        let shard = self.store.shard(&self.digest)?;
-        let path = self.store.layout().blob(&self.digest);
-        let turn = self.store.turn(&self.digest);
-        std::fs::rename(self.path(), &path).map_err(|error| Error::io("create", &path, error))?;
-        self.gone = true;
-        let opened = self.store.open_in_turn(&self.digest, &turn);
-        drop(turn);
-        layout::unlink(&self.validators_path())?;
-        layout::sync_dir(&shard)?;
-        layout::sync_dir(self.store.layout().fills())?;
-        opened?.ok_or(Error::Absent { path })
-    }
-
-    /// Leaves exactly what was hashed in the file, and all of it on disk.
-    fn settle(&self) -> io::Result<()> {
-        let file = self.file.file();
-        if file.metadata()?.len() != self.hashed_bytes {
-            file.set_len(self.hashed_bytes)?;
-        }
-        file.sync_all()
     }
 
     /// Keeps it for resumption; an empty one goes. Nothing is synced: what a crash leaves is hashed

@@ -5,6 +5,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::ops::Range;
 
 /// Bytes per read and per chunk; the size at which the cost per call stops mattering, and that
 /// bounds what one reader holds (with the read-ahead, times three).
@@ -45,17 +46,17 @@ pub(crate) fn read_waiting(file: &File, offset: u64, length: usize) -> io::Resul
     Ok(buffer.into())
 }
 
-/// Blocks: hands `length_bytes` from the start of a file to `each`, in bounded memory. Returns how
-/// many there were; fewer where the file ends.
+/// Blocks: hands a range of a file to `each`, in bounded memory. Returns where it ended; before the
+/// end of the range where the file ends.
 pub(crate) fn read_through(
     file: &File,
-    length_bytes: u64,
+    range: Range<u64>,
     mut each: impl FnMut(&[u8]),
 ) -> io::Result<u64> {
     let mut buffer = vec![0u8; READ_BYTES];
-    let mut offset = 0;
-    while offset < length_bytes {
-        let wanted = usize::try_from(length_bytes - offset).unwrap_or(READ_BYTES).min(READ_BYTES);
+    let mut offset = range.start;
+    while offset < range.end {
+        let wanted = usize::try_from(range.end - offset).unwrap_or(READ_BYTES).min(READ_BYTES);
         match rustix::io::pread(file, &mut buffer[..wanted], offset) {
             Ok(0) => break,
             Ok(count) => {

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::layout::{self, Layout, Temp};
 use crate::limit::WriteLimit;
 use crate::part::Part;
+use crate::uploads::Sessions;
 use oci::{Algorithm, Digest};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
@@ -25,7 +26,7 @@ const TURNS: usize = 64;
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory that holds `blobs` and `fills`; made if it is not there.
+    /// The directory that holds `blobs`, `fills` and `uploads`; made if it is not there.
     pub data_dir: PathBuf,
     /// Committed blobs kept open, at most; each takes a file descriptor.
     pub open_blobs_max: usize,
@@ -64,6 +65,7 @@ struct Inner {
     turns: [Mutex<()>; TURNS],
     /// Parts that are open, or being removed.
     claims: Mutex<HashSet<Digest>>,
+    sessions: Sessions,
     /// Shards made sure of, and rid of what an earlier process left, since start.
     shards: Mutex<HashSet<(Algorithm, u8)>>,
     limit: WriteLimit,
@@ -78,6 +80,7 @@ impl Store {
             opens: OpenBlobs::new(options.open_blobs_max, options.mapped_max_bytes),
             turns: std::array::from_fn(|_| Mutex::new(())),
             claims: Mutex::default(),
+            sessions: Sessions::default(),
             shards: Mutex::default(),
             limit: WriteLimit::new(options.fail_writes_after_bytes),
         };
@@ -194,6 +197,10 @@ impl Store {
         &self.inner.opens
     }
 
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.inner.sessions
+    }
+
     pub(crate) fn limit(&self) -> &WriteLimit {
         &self.inner.limit
     }
@@ -227,7 +234,7 @@ impl Store {
     }
 
     /// Opens a file; when the process is out of file descriptors, closes some and tries once more.
-    pub(crate) fn with_descriptors(&self, open: impl Fn() -> io::Result<File>) -> io::Result<File> {
+    pub(crate) fn with_descriptors<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
         let opened = open();
         match opened.as_ref().err().and_then(io::Error::raw_os_error) {
             Some(libc::EMFILE | libc::ENFILE) => {
