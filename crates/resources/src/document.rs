@@ -173,11 +173,22 @@ fn collect_places(value: &Value, path: &str, places: &mut BTreeMap<String, Place
         let path =
             if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
         match path.as_str() {
-            "metadata" | "spec" | "spec.remote" => {
+            "metadata" | "spec" | "spec.remote" | "spec.virtual" => {
                 collect_places(&entry.value.value, &path, places);
-            }
-            "metadata.name" | "metadata.namespace" | "spec.remote.upstream" | "spec.path" => {
                 places.insert(path, entry.value.place.clone());
+            }
+            "metadata.name"
+            | "metadata.namespace"
+            | "spec.remote.upstream"
+            | "spec.path"
+            | "spec.virtual.pushTo" => {
+                places.insert(path, entry.value.place.clone());
+            }
+            "spec.virtual.members" => {
+                let Value::List(items) = &entry.value.value else { continue };
+                for (index, item) in items.iter().enumerate() {
+                    collect_member(item, &format!("{path}[{index}]"), places);
+                }
             }
             "spec.hosts" | "spec.aliases" => {
                 if let Value::List(items) = &entry.value.value {
@@ -188,5 +199,12 @@ fn collect_places(value: &Value, path: &str, places: &mut BTreeMap<String, Place
             }
             _ => {}
         }
+    }
+}
+
+/// What names another document in a member, and what only its user can judge.
+fn collect_member(member: &Node, path: &str, places: &mut BTreeMap<String, Place>) {
+    for field in ["repository", "rewrite.from"] {
+        places.insert(format!("{path}.{field}"), member.place_of(field).clone());
     }
 }

@@ -20,7 +20,10 @@ pub(crate) const FORMATS: &[(&str, Check)] = &[
     ("lockgate-http-url", http_url),
     ("lockgate-url-pattern", url_pattern),
     ("lockgate-glob", name_glob),
+    ("lockgate-pin-glob", pin_glob),
     ("lockgate-tag-glob", tag_glob),
+    ("lockgate-regex", regex_text),
+    ("lockgate-object-prefix", object_prefix),
     ("lockgate-cidr", cidr),
     ("lockgate-host-name", host_name),
     ("lockgate-repository-path", repository_path),
@@ -104,12 +107,42 @@ fn name_glob(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn tag_glob(text: &str) -> Result<(), String> {
+fn pin_glob(text: &str) -> Result<(), String> {
     glob(text, "library/*:*-lts")?;
     if text.contains(' ') || text.starts_with('/') {
         return Err("a pattern has no spaces and no leading slash".to_owned());
     }
     Ok(())
+}
+
+fn tag_glob(text: &str) -> Result<(), String> {
+    glob(text, "pr-*")?;
+    if text.contains(['/', ':', '@', ' ']) {
+        return Err("a pattern of tags has no name, digest or space; write one such as pr-*".into());
+    }
+    Ok(())
+}
+
+/// Only what can be said without a compiler of expressions: this crate has none.
+fn regex_text(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("an expression may not be empty; write one such as hub/(.*)".to_owned());
+    }
+    Ok(())
+}
+
+/// Segments that mean the same in a path, in a URL and as a key.
+fn object_prefix(text: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let fits = |segment: &str| {
+        !segment.is_empty() && segment.chars().all(is_plain) && !segment.starts_with('.')
+    };
+    if text.split('/').all(fits) {
+        return Ok(());
+    }
+    Err("not a prefix of keys; write letters, digits, . _ and -, with / in between, such as \
+         lockgate/blobs"
+        .to_owned())
 }
 
 /// `10.0.0.0/8`, `fd00::/8` or one address.
@@ -235,7 +268,18 @@ mod tests {
             &["**", "docker.io/**", "a/*/b", "{a,b}/c"],
             &["", "a[", "/a", "a b", "a:b"],
         );
-        table("lockgate-tag-glob", &["library/*:*-lts", "**"], &["", "a[", "/a"]);
+        table("lockgate-pin-glob", &["library/*:*-lts", "**"], &["", "a[", "/a"]);
+        table(
+            "lockgate-tag-glob",
+            &["v*", "{a,b}-?", "[0-9]*"],
+            &["", "a[", "a:v*", "a/v*", "v *"],
+        );
+        table("lockgate-regex", &["hub/(.*)", "("], &[""]);
+        table(
+            "lockgate-object-prefix",
+            &["lockgate", "a/b-c_d.e"],
+            &["", "/a", "a/", "a//b", "..", "a/../b", "a b", "é"],
+        );
         table(
             "lockgate-cidr",
             &["10.0.0.0/8", "10.1.2.3", "fd00::/8", "0.0.0.0/0", "::/0", "::1"],

@@ -32,7 +32,7 @@ pub const KNOWN_BUT_UNENFORCED: [&str; 8] = [
 ];
 
 /// Fields of enforced kinds that this version cannot enforce; `[]` stands for any entry of a list.
-const UNENFORCED_FIELDS: [(Kind, &str); 13] = [
+const UNENFORCED_FIELDS: [(Kind, &str); 11] = [
     (Kind::AccessPolicy, "spec.allow[].environments"),
     (Kind::AccessPolicy, "spec.allow[].subjects[].name"),
     (Kind::AccessPolicy, "spec.allow[].subjects[].namespace"),
@@ -44,8 +44,6 @@ const UNENFORCED_FIELDS: [(Kind, &str); 13] = [
     (Kind::Plane, "spec.maxNewDenials"),
     (Kind::Plane, "spec.maxPolicyAge"),
     (Kind::Plane, "spec.records"),
-    (Kind::Repository, "spec.hosted"),
-    (Kind::Repository, "spec.virtual"),
 ];
 
 /// Kinds of subject that need an identity provider.

@@ -10,6 +10,7 @@ mod builtin;
 mod document;
 mod formats;
 mod kind;
+mod members;
 mod nearest;
 mod overlay;
 mod parse;
@@ -39,8 +40,8 @@ pub use read::{MAX_DOCUMENTS, MAX_FILE_BYTES, read_dir, read_text};
 pub use schema::{json_schema, json_schemas, schema_of};
 pub use set::Set;
 pub use text::{
-    Cidr, Glob, HostName, HttpUrl, NamePrefix, RepositoryPath, ResourceName, SocketAddress,
-    TagGlob, UrlPattern,
+    Cidr, Glob, HostName, HttpUrl, NamePrefix, ObjectPrefix, PinGlob, RegexText, RepositoryPath,
+    ResourceName, SocketAddress, TagGlob, UrlPattern,
 };
 pub use tree::{Entry, Node, Value, parse_documents};
 pub use validate::{from_node, from_yaml};

@@ -4,7 +4,7 @@ use crate::document::{Document, Spec};
 use crate::kind::Kind;
 use crate::nearest::nearest;
 use crate::set::Set;
-use crate::{Problem, Problems, builtin, read_dir};
+use crate::{Problem, Problems, builtin, members, read_dir};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub fn effective(path: Option<&Path>) -> Result<Set, Problems> {
 }
 
 /// Puts documents over others: the same kind and name replaces. Then judges the whole: references
-/// must name something, and no path or host may lead to two repositories.
+/// must name something, virtual repositories must not lead back to themselves, and no path or host may lead to two repositories.
 pub fn overlay(below: &Set, above: &Set) -> Result<Set, Problems> {
     let mut documents = above.documents().to_vec();
     for document in below.documents() {
@@ -29,6 +29,7 @@ pub fn overlay(below: &Set, above: &Set) -> Result<Set, Problems> {
     let set = Set::new(documents);
     let mut problems = Vec::new();
     check_references(&set, &mut problems);
+    members::check(&set, &mut problems);
     check_routes(&set, above, &mut problems);
     Problems::check(problems)?;
     Ok(set)

@@ -1,11 +1,14 @@
 //! What one document must fulfil beyond its schema: one of several, unique entries, pairs.
 
+mod repository;
+
 use crate::Problem;
 use crate::document::{Document, Spec};
 use crate::tree::Node;
-use crate::v1alpha1::{PlaneSpec, RepositorySpec, UpstreamSpec};
+use crate::v1alpha1::{PlaneSpec, StoreSpec, UpstreamSpec};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 use url::{Host, Url};
 
 /// The one name a `Plane` may have.
@@ -13,25 +16,38 @@ const PLANE_NAME: &str = "default";
 
 /// Adds what is wrong with a document that fits its schema.
 pub(crate) fn check(document: &Document, node: &Node, problems: &mut Vec<Problem>) {
-    let mut say = |path: &str, message: String| {
-        problems.push(Problem::new(node.place_of(path).clone(), path, message));
-    };
+    let wrong = &mut Wrong { node, problems };
     match &document.spec {
-        Spec::Upstream(spec) => check_upstream(spec, &mut say),
-        Spec::Repository(spec) => check_repository(document.name(), spec, &mut say),
-        Spec::Plane(spec) => check_plane(document.name(), spec, &mut say),
+        Spec::Upstream(spec) => check_upstream(spec, wrong),
+        Spec::Repository(spec) => repository::check(document.name(), spec, wrong),
+        Spec::Plane(spec) => check_plane(document.name(), spec, wrong),
         Spec::AccessPolicy(_) => {}
     }
 }
 
-type Say<'a> = &'a mut dyn FnMut(&str, String);
+/// Where what is wrong with a document is told.
+struct Wrong<'a> {
+    node: &'a Node,
+    problems: &'a mut Vec<Problem>,
+}
 
-fn check_upstream(spec: &UpstreamSpec, say: Say) {
-    check_credentials(spec, say);
+impl Wrong<'_> {
+    fn say(&mut self, path: &str, message: impl Into<String>) {
+        self.say_near(path, message, None);
+    }
+
+    fn say_near(&mut self, path: &str, message: impl Into<String>, nearest: Option<String>) {
+        let place = self.node.place_of(path).clone();
+        self.problems.push(Problem::new(place, path, message).with_nearest(nearest));
+    }
+}
+
+fn check_upstream(spec: &UpstreamSpec, wrong: &mut Wrong) {
+    check_credentials(spec, wrong);
     if let Some(tls) = &spec.tls {
         match (&tls.cert_file, &tls.key_file) {
-            (Some(_), None) => say("spec.tls", "certFile needs keyFile beside it".to_owned()),
-            (None, Some(_)) => say("spec.tls", "keyFile needs certFile beside it".to_owned()),
+            (Some(_), None) => wrong.say("spec.tls", "certFile needs keyFile beside it".to_owned()),
+            (None, Some(_)) => wrong.say("spec.tls", "keyFile needs certFile beside it".to_owned()),
             _ => {}
         }
     }
@@ -41,10 +57,10 @@ fn check_upstream(spec: &UpstreamSpec, say: Say) {
     for (index, endpoint) in spec.endpoints.iter().enumerate() {
         let path = format!("spec.endpoints[{index}].url");
         if !urls.insert(endpoint.url.as_str().trim_end_matches('/')) {
-            say(&path, "the endpoint stands here twice".to_owned());
+            wrong.say(&path, "the endpoint stands here twice".to_owned());
         }
         if !may_be_private && is_private(endpoint.url.as_str()) {
-            say(
+            wrong.say(
                 &path,
                 "a private or loopback address; if that is meant, set \
                  spec.boundary.privateAddresses: true"
@@ -54,7 +70,7 @@ fn check_upstream(spec: &UpstreamSpec, say: Say) {
     }
 }
 
-fn check_credentials(spec: &UpstreamSpec, say: Say) {
+fn check_credentials(spec: &UpstreamSpec, wrong: &mut Wrong) {
     let mut prefixes = BTreeSet::new();
     for (index, credential) in spec.credentials.iter().enumerate() {
         let path = format!("spec.credentials[{index}]");
@@ -68,7 +84,7 @@ fn check_credentials(spec: &UpstreamSpec, say: Say) {
             credential.azure.is_some(),
         ];
         if ways.iter().filter(|is_set| **is_set).count() != 1 {
-            say(
+            wrong.say(
                 &path,
                 "exactly one of basic, bearer, dockerConfig, exec, ecr, gcp, azure is needed"
                     .to_owned(),
@@ -76,7 +92,7 @@ fn check_credentials(spec: &UpstreamSpec, say: Say) {
         }
         if !prefixes.insert(credential.prefix.as_str()) {
             let message = format!("the prefix {:?} stands here twice", credential.prefix.as_str());
-            say(&format!("{path}.prefix"), message);
+            wrong.say(&format!("{path}.prefix"), message);
         }
     }
 }
@@ -97,30 +113,37 @@ fn is_private(url: &str) -> bool {
     }
 }
 
-fn check_repository(name: &str, spec: &RepositorySpec, say: Say) {
-    if spec.path.is_none() && oci::Name::parse(name).is_err() {
-        let message = "the name is no repository name; set spec.path to the one clients use";
-        say("metadata.name", message.to_owned());
+fn check_plane(name: &str, spec: &PlaneSpec, wrong: &mut Wrong) {
+    if name != PLANE_NAME {
+        wrong.say("metadata.name", format!("there is one Plane, and it is named `{PLANE_NAME}`"));
     }
-    let Some(remote) = &spec.remote else {
-        return say("spec.remote", "required field is missing".to_owned());
-    };
-    if let Some(on_delete) = &remote.on_upstream_delete {
-        let ways = [on_delete.keep_for.is_some(), on_delete.refuse.is_some()];
-        if ways.iter().filter(|is_set| **is_set).count() != 1 {
-            say("spec.remote.onUpstreamDelete", "exactly one of keepFor, refuse is needed".into());
-        }
-        if on_delete.refuse == Some(false) {
-            say(
-                "spec.remote.onUpstreamDelete.refuse",
-                "only `true` means something; to serve what was, set keepFor".to_owned(),
-            );
-        }
+    if let Some(store) = &spec.store {
+        check_store(store, wrong);
     }
 }
 
-fn check_plane(name: &str, _spec: &PlaneSpec, say: Say) {
-    if name != PLANE_NAME {
-        say("metadata.name", format!("there is one Plane, and it is named `{PLANE_NAME}`"));
+fn check_store(store: &StoreSpec, wrong: &mut Wrong) {
+    let ways =
+        [store.file.is_some(), store.s3.is_some(), store.gcs.is_some(), store.azure.is_some()];
+    if ways.iter().filter(|is_set| **is_set).count() != 1 {
+        wrong.say("spec.store", "exactly one of file, s3, gcs, azure is needed");
+    }
+    if let Some(file) = &store.file
+        && !Path::new(&file.directory).is_absolute()
+    {
+        let message = "write an absolute path: the blobs must not depend on where the process \
+                       was started";
+        wrong.say("spec.store.file.directory", message);
+    }
+    if let Some(s3) = &store.s3 {
+        match (&s3.access_key_id_file, &s3.secret_access_key_file) {
+            (Some(_), None) => {
+                wrong.say("spec.store.s3", "accessKeyIdFile needs secretAccessKeyFile beside it");
+            }
+            (None, Some(_)) => {
+                wrong.say("spec.store.s3", "secretAccessKeyFile needs accessKeyIdFile beside it");
+            }
+            _ => {}
+        }
     }
 }

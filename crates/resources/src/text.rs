@@ -74,7 +74,19 @@ checked_text! {
 }
 checked_text! {
     /// A pattern of names, or of names with tags: `library/*:*-lts`.
-    TagGlob, "lockgate-tag-glob", 512
+    PinGlob, "lockgate-pin-glob", 512
+}
+checked_text! {
+    /// A pattern of tags: `pr-*`.
+    TagGlob, "lockgate-tag-glob", 256
+}
+checked_text! {
+    /// A regular expression. Whether it compiles is judged by who compiles it.
+    RegexText, "lockgate-regex", 256
+}
+checked_text! {
+    /// The beginning of the keys in an object store, without slashes around: `lockgate/blobs`.
+    ObjectPrefix, "lockgate-object-prefix", 255
 }
 checked_text! {
     /// A network in CIDR form.

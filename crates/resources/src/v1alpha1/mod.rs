@@ -5,16 +5,22 @@
 //! and so the revision (contracts §6). Absent stays absent; who uses a value knows its default.
 
 mod access_policy;
+mod hosted;
 pub(crate) mod metadata;
 mod plane;
 mod repository;
+mod store;
 mod upstream;
+mod virtual_repository;
 
 pub use access_policy::{AccessAction, AccessPolicySpec, AccessRule, Subject, SubjectKind};
+pub use hosted::{Hosted, Retention, Untagged};
 pub use metadata::Metadata;
 pub use plane::{PlaneSpec, Posture};
-pub use repository::{Freshness, OnUpstreamDelete, Remote, RepositorySpec};
+pub use repository::{Freshness, OnUpstreamDelete, Redirect, Remote, RepositorySpec};
+pub use store::{AzureStore, FileStore, GcsStore, S3Store, StoreSpec};
 pub use upstream::{
     Basic, Bearer, Boundary, CloudHelper, Credential, DockerConfig, Endpoint, Exec, Limits,
     Profile, Timeouts, UpstreamSpec, UpstreamTls,
 };
+pub use virtual_repository::{Member, Rewrite, Virtual};

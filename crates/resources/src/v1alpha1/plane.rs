@@ -1,5 +1,6 @@
 //! `Plane`: choices for the whole plane that change decisions, so that a revision holds them.
 
+use super::StoreSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,9 @@ pub struct PlaneSpec {
     /// Whether refusals of artifact policies are enforced or only recorded; Enforce if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posture: Option<Posture>,
+    /// Where blobs lie; `blobs/` in the data directory if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreSpec>,
 }
 
 /// Whether refusals are enforced.

@@ -1,12 +1,15 @@
 //! `Repository`: a name clients use.
 
+use super::{Hosted, Virtual};
 use crate::{
-    HostName, NamePrefix, RepositoryPath, ResourceName, TagGlob, WireDurationOrForever, WireSize,
+    HostName, NamePrefix, PinGlob, RepositoryPath, ResourceName, WireDuration,
+    WireDurationOrForever, WireSize,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A tree of names clients use, and where its content comes from.
+/// A tree of names clients use, and where its content comes from: exactly one of `remote`, `hosted`
+/// and `virtual`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RepositorySpec {
@@ -24,10 +27,17 @@ pub struct RepositorySpec {
     /// Pull through from an upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<Remote>,
-    /// What eviction never touches: patterns of names below this repository, with or without tag.
+    /// Hold what is pushed here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosted: Option<Hosted>,
+    /// One name over other repositories.
+    #[serde(rename = "virtual", skip_serializing_if = "Option::is_none")]
+    pub r#virtual: Option<Virtual>,
+    /// What eviction and collection never touch: patterns of names below this repository, with or
+    /// without tag.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
-    pub pins: Vec<TagGlob>,
+    pub pins: Vec<PinGlob>,
 }
 
 /// Pull through from an upstream.
@@ -48,6 +58,17 @@ pub struct Remote {
     /// Most that this repository may hold of the cache; no limit of its own if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_share: Option<WireSize>,
+    /// Send clients to the object store for blobs; off if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+}
+
+/// Clients are sent to the object store for blobs, by a presigned URL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redirect {
+    /// How long such a URL is good for: 1m to 1h.
+    pub presign: WireDuration,
 }
 
 /// How long an answer of the upstream counts.
