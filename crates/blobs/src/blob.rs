@@ -3,9 +3,11 @@
 use crate::cache::OpenBlobs;
 use crate::error::Error;
 use crate::map::Mapping;
+use crate::object::{ObjectPlace, ReadAhead};
+use crate::places::{Home, OpenPlace};
 use crate::pread;
 use crate::stream::BlobStream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use oci::Digest;
 use oci::range::ByteRange;
 use std::fmt;
@@ -36,7 +38,10 @@ pub(crate) struct OpenBlob {
     digest: Digest,
     path: PathBuf,
     size_bytes: u64,
-    file: File,
+    /// Where it lies.
+    place: OpenPlace,
+    /// `None`: it lies in an object store.
+    file: Option<File>,
     /// All of it, made when first wanted.
     mapping: OnceLock<Mapping>,
     /// Who gives out address space; weak, because it holds us.
@@ -58,8 +63,13 @@ impl Blob {
         self.open.size_bytes
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.open.file
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.open.file()
+    }
+
+    /// The place it was opened in.
+    pub(crate) fn place(&self) -> &OpenPlace {
+        &self.open.place
     }
 
     /// Blocks: all its bytes, in memory. [`Error::TooLarge`] when there are more than `max_bytes`.
@@ -69,15 +79,15 @@ impl Blob {
         let Some(length) = length else {
             return Err(Error::TooLarge { path: path.clone(), size_bytes, max_bytes });
         };
-        let bytes = pread::read_waiting(&self.open.file, 0, length)
-            .map_err(|error| Error::io("read", path, error))?;
+        let bytes = self.open.read_waiting(0, length)?;
         if bytes.len() < length {
             return Err(Error::TooShort { path: path.clone(), offset: bytes.len() as u64 });
         }
         Ok(bytes)
     }
 
-    /// Its bytes `range.start..range.end`, as far as they exist, in order.
+    /// Its bytes `range.start..range.end`, as far as they exist, in order. From an object store they
+    /// come in ranges read ahead, whatever `how` says.
     pub fn stream(&self, range: ByteRange, how: ReadHow) -> BlobStream {
         BlobStream::new(self.open.clone(), range, how)
     }
@@ -93,15 +103,17 @@ impl fmt::Debug for Blob {
 }
 
 impl OpenBlob {
+    /// `file`: `None` for one in an object store.
     pub(crate) fn new(
         digest: Digest,
-        path: PathBuf,
+        place: &OpenPlace,
         size_bytes: u64,
-        file: File,
+        file: Option<File>,
         opens: &Arc<OpenBlobs>,
     ) -> Self {
         let (mapping, opens) = (OnceLock::new(), Arc::downgrade(opens));
-        Self { digest, path, size_bytes, file, mapping, opens }
+        let (path, place) = (place.name(&digest), place.clone());
+        Self { digest, path, size_bytes, place, file, mapping, opens }
     }
 
     pub(crate) fn digest(&self) -> &Digest {
@@ -116,8 +128,41 @@ impl OpenBlob {
         self.size_bytes
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    pub(crate) fn place(&self) -> &OpenPlace {
+        &self.place
+    }
+
+    /// The object store it lies in, if it does in one.
+    pub(crate) fn object(&self) -> Option<&Arc<ObjectPlace>> {
+        match self.place.home() {
+            Home::Object(object) => Some(object),
+            Home::Dir(_) => None,
+        }
+    }
+
+    /// Reads it from an object store in order; `None` when it is a file.
+    pub(crate) fn ahead(&self, start: u64, end: u64) -> Option<ReadAhead> {
+        let object = self.object()?.clone();
+        Some(ReadAhead::new(object, self.digest, self.size_bytes, start..end))
+    }
+
+    /// Blocks: `length` bytes from `offset` on, fewer only where it ends too early.
+    pub(crate) fn read_waiting(&self, offset: u64, length: usize) -> Result<Bytes, Error> {
+        if let Some(file) = &self.file {
+            return pread::read_waiting(file, offset, length)
+                .map_err(|error| Error::io("read", &self.path, error));
+        }
+        let mut read = BytesMut::with_capacity(length);
+        if let Some(mut ahead) = self.ahead(offset, offset + length as u64) {
+            while let Some(bytes) = ahead.next_waiting() {
+                read.extend_from_slice(&bytes?);
+            }
+        }
+        Ok(read.freeze())
     }
 
     /// Its mapping, if it was wanted before.
@@ -125,15 +170,16 @@ impl OpenBlob {
         self.mapping.get()
     }
 
-    /// The shared mapping of all its bytes; `None` when it is empty, when there is no address space
+    /// The shared mapping of all its bytes; `None` when it is no file or empty, when there is no address space
     /// for it, or the system refuses: then it is read by copies.
     pub(crate) fn mapping(&self) -> Option<&Mapping> {
         if let Some(mapping) = self.mapping.get() {
             return Some(mapping);
         }
+        let file = self.file.as_ref()?;
         let length = usize::try_from(self.size_bytes).ok().filter(|length| *length > 0)?;
         let charge = self.opens.upgrade()?.reserve(self.size_bytes)?;
-        let mapping = Mapping::new(&self.file, 0, length, charge).ok()?;
+        let mapping = Mapping::new(file, 0, length, charge).ok()?;
         Some(self.mapping.get_or_init(|| mapping))
     }
 }

@@ -79,6 +79,22 @@ impl OpenBlobs {
         drop_elsewhere(entry.into_iter().filter_map(|entry| entry.held).collect());
     }
 
+    /// Forgets what lies where it is not looked for any more; who reads it goes on.
+    pub(crate) fn retain(&self, is_kept: impl Fn(&OpenBlob) -> bool) {
+        let mut dropped = Vec::new();
+        self.entries.lock().by_digest.retain(|_, entry| {
+            let open = entry.held.clone().or_else(|| entry.alive.upgrade());
+            let kept = open.as_deref().is_some_and(&is_kept);
+            if !kept {
+                dropped.extend(entry.held.take());
+            }
+            // Dropped behind the lock, also when this was the last to hold it.
+            dropped.extend(open);
+            kept
+        });
+        drop_elsewhere(dropped);
+    }
+
     pub(crate) fn is_read(&self, digest: &Digest) -> bool {
         self.entries.lock().by_digest.get(digest).is_some_and(Entry::is_read)
     }

@@ -7,11 +7,12 @@
 use crate::blob::Blob;
 use crate::error::Error;
 use crate::layout;
-use crate::pread::{self, READ_BYTES};
+use crate::places::{Home, OpenPlace};
+use crate::reading::Reading;
 use crate::store::Store;
 use bytes::Bytes;
-use oci::{Digest, Hasher};
-use std::fs::{File, Metadata};
+use oci::Digest;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -22,7 +23,7 @@ use std::time::SystemTime;
 pub enum Verdict {
     /// They hash to its digest.
     Sound,
-    /// They do not, or cannot be read; the file is unlinked.
+    /// They do not, or cannot be read; it is removed.
     Damaged,
     /// The caller wanted no more.
     Stopped,
@@ -39,8 +40,8 @@ pub struct Looked {
 
 impl Store {
     /// Blocks: as [`Store::blob`], where its length may be known; `size_bytes` is asked for it only
-    /// when there is a file to open. One of another length is damaged: it is unlinked, and
-    /// [`Error::WrongSize`] says so.
+    /// when there is something to open. One of another length is damaged: it is removed, and
+    /// [`Error::WrongSize`] says so if no other place has a good one.
     pub fn blob_of_size(
         &self,
         digest: &Digest,
@@ -49,85 +50,162 @@ impl Store {
         if let Some(blob) = self.cached(digest) {
             return Ok(Some(blob));
         }
-        let path = self.layout().blob(digest);
-        match std::fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            _ => {}
-        }
-        let Some(size_bytes) = size_bytes() else { return self.blob(digest) };
-        let turn = self.turn(digest);
-        if let Some(blob) = self.cached(digest) {
-            return Ok(Some(blob));
-        }
-        match std::fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_file() && metadata.len() != size_bytes => {
-                layout::unlink(&path)?;
-                let (found_bytes, wanted_bytes) = (metadata.len(), size_bytes);
-                Err(Error::WrongSize { path, found_bytes, wanted_bytes })
+        let (mut ask, mut known, mut damaged) = (Some(size_bytes), None, None);
+        for place in self.open_places().iter() {
+            let found = match place.home() {
+                // Looked at before it is opened: one of another length must not be mapped.
+                Home::Dir(dir) => length_of(&dir.file(digest)),
+                Home::Object(_) => self.find_in(place, digest)?.map(|blob| blob.size_bytes()),
+            };
+            let Some(found_bytes) = found else { continue };
+            if let Some(ask) = ask.take() {
+                known = ask();
             }
-            // Opening says what else there is to say.
-            _ => self.open_in_turn(digest, &turn),
+            match known.filter(|wanted_bytes| *wanted_bytes != found_bytes) {
+                Some(wanted_bytes) => {
+                    let (path, error_bytes) = (place.name(digest), found_bytes);
+                    self.remove_wrong(place, digest, wanted_bytes)?;
+                    damaged =
+                        Some(Error::WrongSize { path, found_bytes: error_bytes, wanted_bytes });
+                }
+                None => {
+                    if let Some(blob) = self.find_in(place, digest)? {
+                        return Ok(Some(blob));
+                    }
+                }
+            }
+        }
+        damaged.map_or(Ok(None), Err)
+    }
+
+    /// Removes what still has another length than it should.
+    fn remove_wrong(
+        &self,
+        place: &OpenPlace,
+        digest: &Digest,
+        wanted_bytes: u64,
+    ) -> Result<(), Error> {
+        let Home::Dir(dir) = place.home() else {
+            return self.remove_from(place, digest).map(drop);
+        };
+        let path = dir.file(digest);
+        let mut turn = self.turn(digest);
+        if length_of(&path).is_some_and(|found| found != wanted_bytes) {
+            *turn += 1;
+            layout::unlink(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Blocks: removes an open blob whose bytes turned out damaged from where it lies, and says
+    /// whether the digest is lost by that: whether it still had its name there and no other place has
+    /// it. Who has it open goes on as far as it can.
+    pub fn remove_damaged(&self, blob: &Blob) -> Result<bool, Error> {
+        let (digest, place) = (blob.digest(), blob.place());
+        let removed = match blob.file() {
+            Some(file) => {
+                let path = place.name(digest);
+                let metadata =
+                    file.metadata().map_err(|error| Error::io("look at", &path, error))?;
+                self.unlink_if_same(digest, &path, &metadata)?
+            }
+            // What shows damage of an object is its length alone.
+            None => match self.find_size(place, digest)? {
+                Some(size_bytes) if size_bytes == blob.size_bytes() => false,
+                Some(_) => self.remove_from(place, digest)?.is_some(),
+                None => {
+                    self.forget(digest);
+                    true
+                }
+            },
+        };
+        Ok(removed && self.places_with(digest)?.is_empty())
+    }
+
+    fn find_size(&self, place: &OpenPlace, digest: &Digest) -> Result<Option<u64>, Error> {
+        match place.home() {
+            Home::Dir(dir) => Ok(length_of(&dir.file(digest))),
+            Home::Object(object) => Ok(object.find(digest)?.map(|found| found.size_bytes)),
         }
     }
 
-    /// Blocks: unlinks the file of an open blob whose bytes turned out damaged, and says whether it
-    /// still had its name. Who has it open goes on as far as it can.
-    pub fn remove_damaged(&self, blob: &Blob) -> Result<bool, Error> {
-        let path = self.layout().blob(blob.digest());
-        let file = blob.file();
-        let metadata = file.metadata().map_err(|error| Error::io("look at", &path, error))?;
-        self.unlink_if_same(blob.digest(), &path, &metadata)
+    /// The places that have a blob.
+    fn places_with(&self, digest: &Digest) -> Result<Vec<OpenPlace>, Error> {
+        let mut having = Vec::new();
+        for place in self.open_places().iter() {
+            if self.find_size(place, digest)?.is_some() {
+                having.push(place.clone());
+            }
+        }
+        Ok(having)
     }
 
-    /// Blocks: whether a committed blob's bytes still hash to its digest; unlinks it when they do
-    /// not. [`Error::Absent`] when it is not there. Reads from the file system, past everything that
-    /// is open. `go_on` is told after each 256 KiB at most how many bytes there were, and ends it by
-    /// `false`; it may wait, to hold the rate down.
+    /// Blocks: whether a committed blob's bytes still hash to its digest, in the first place that has
+    /// it right; what is not right is removed on the way. [`Verdict::Damaged`]: no place has it right.
+    /// [`Error::Absent`] when none had it. Reads past everything that is open. `go_on` is told after
+    /// each 256 KiB at most how many bytes there were, and ends it by `false`; it may wait, to hold
+    /// the rate down.
     pub fn check(
         &self,
         digest: &Digest,
         mut go_on: impl FnMut(u64) -> bool,
     ) -> Result<Verdict, Error> {
-        let path = self.layout().blob(digest);
-        let file = match layout::open_blob(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Absent { path });
+        let mut is_damaged = false;
+        for place in self.open_places().iter() {
+            match self.check_in(place, digest, &mut go_on)? {
+                Some(Verdict::Damaged) => is_damaged = true,
+                Some(verdict) => return Ok(verdict),
+                None => {}
             }
-            Err(error) => return Err(Error::io("open", &path, error)),
-        };
-        let metadata = file.metadata().map_err(|error| Error::io("look at", &path, error))?;
-        let verdict = match hash(&file, digest, &mut go_on) {
-            Ok(Some(true)) => Verdict::Sound,
-            Ok(Some(false)) => Verdict::Damaged,
-            Ok(None) => Verdict::Stopped,
-            Err(error) => match Error::io("read", &path, error) {
-                error if error.is_damage() => Verdict::Damaged,
-                error => return Err(error),
-            },
-        };
-        // Gone or replaced meanwhile: then what was read is nobody's any more.
-        if verdict == Verdict::Damaged && !self.unlink_if_same(digest, &path, &metadata)? {
-            return Err(Error::Absent { path });
         }
-        Ok(verdict)
+        if is_damaged {
+            return Ok(Verdict::Damaged);
+        }
+        Err(Error::Absent { path: self.first_place().name(digest) })
     }
 
-    /// Blocks: a committed blob as it lies there, past everything that is open, with its bytes if
-    /// there are at most `max_bytes`. `None`: it is not there.
-    pub fn look(&self, digest: &Digest, max_bytes: usize) -> Result<Option<Looked>, Error> {
-        let path = self.layout().blob(digest);
-        let file = match layout::open_blob(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("open", &path, error)),
+    /// `None`: it is not there, or what was read is nobody's any more.
+    fn check_in(
+        &self,
+        place: &OpenPlace,
+        digest: &Digest,
+        go_on: &mut impl FnMut(u64) -> bool,
+    ) -> Result<Option<Verdict>, Error> {
+        let Some(mut reading) = Reading::open(place, digest)? else { return Ok(None) };
+        let mut verdict = verdict(&mut reading, go_on)?;
+        if verdict == Verdict::Damaged && reading.metadata().is_none() {
+            // A network stood between: only what reads wrong twice is wrong.
+            reading.rewind();
+            verdict = self::verdict(&mut reading, go_on)?;
+        }
+        if verdict != Verdict::Damaged {
+            return Ok(Some(verdict));
+        }
+        let removed = match reading.metadata() {
+            Some(metadata) => self.unlink_if_same(digest, reading.path(), metadata)?,
+            None => match Reading::open(place, digest)? {
+                Some(now) if now.is_same_object(&reading) => {
+                    self.remove_from(place, digest)?.is_some()
+                }
+                _ => false,
+            },
         };
-        let looked = file.metadata().and_then(|metadata| {
-            let length = usize::try_from(metadata.len()).ok().filter(|length| *length <= max_bytes);
-            let bytes = length.map(|length| pread::read_waiting(&file, 0, length)).transpose()?;
-            Ok(Looked { modified: metadata.modified()?, bytes })
-        });
-        looked.map(Some).map_err(|error| Error::io("read", &path, error))
+        Ok(removed.then_some(Verdict::Damaged))
+    }
+
+    /// Blocks: a committed blob as it lies in the first place that has it, past everything that is
+    /// open, with its bytes if there are at most `max_bytes`. `None`: it is not there.
+    pub fn look(&self, digest: &Digest, max_bytes: usize) -> Result<Option<Looked>, Error> {
+        for place in self.open_places().iter() {
+            let Some(mut reading) = Reading::open(place, digest)? else { continue };
+            let length = usize::try_from(reading.size_bytes()).ok();
+            let bytes = match length.filter(|length| *length <= max_bytes) {
+                Some(length) => Some(reading.all(length)?),
+                None => None,
+            };
+            return Ok(Some(Looked { modified: reading.modified()?, bytes }));
+        }
+        Ok(None)
     }
 
     fn unlink_if_same(
@@ -136,9 +214,10 @@ impl Store {
         path: &Path,
         found: &Metadata,
     ) -> Result<bool, Error> {
-        let _turn = self.turn(digest);
+        let mut turn = self.turn(digest);
         match std::fs::symlink_metadata(path) {
             Ok(now) if (now.dev(), now.ino()) == (found.dev(), found.ino()) => {
+                *turn += 1;
                 self.opens().forget(digest);
                 layout::unlink(path)
             }
@@ -149,24 +228,23 @@ impl Store {
     }
 }
 
-/// Whether all bytes of a file hash to a digest; `None`: `go_on` ended it.
-fn hash(
-    file: &File,
-    digest: &Digest,
-    go_on: &mut impl FnMut(u64) -> bool,
-) -> io::Result<Option<bool>> {
-    let mut hasher = Hasher::new(digest.algorithm());
-    let mut offset = 0;
-    loop {
-        let bytes = pread::read_waiting(file, offset, READ_BYTES)?;
-        if bytes.is_empty() {
-            return Ok(Some(hasher.finish() == *digest));
-        }
-        hasher.update(&bytes);
-        offset += bytes.len() as u64;
-        if !go_on(bytes.len() as u64) {
-            return Ok(None);
-        }
+/// The length of the file that has a name; `None` when there is none to open. What else there is to
+/// say, opening says.
+fn length_of(path: &Path) -> Option<u64> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Some(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        _ => Some(u64::MAX),
+    }
+}
+
+fn verdict(reading: &mut Reading, go_on: &mut impl FnMut(u64) -> bool) -> Result<Verdict, Error> {
+    match reading.is_sound(go_on) {
+        Ok(Some(true)) => Ok(Verdict::Sound),
+        Ok(Some(false)) => Ok(Verdict::Damaged),
+        Ok(None) => Ok(Verdict::Stopped),
+        Err(error) if error.is_damage() => Ok(Verdict::Damaged),
+        Err(error) => Err(error),
     }
 }
 
@@ -185,7 +263,7 @@ mod tests {
     }
 
     fn flip(store: &Store, digest: &Digest) {
-        let path = store.layout().blob(digest);
+        let path = store.data_dir().name(digest);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[300_000] ^= 1;
         // In place, as a disk does it.
@@ -215,7 +293,7 @@ mod tests {
         let (dir, store, digest) = store();
         drop(store);
         let store = Store::open(Options::new(dir.path())).unwrap();
-        let path = store.layout().blob(&digest);
+        let path = store.data_dir().name(&digest);
         std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1000).unwrap();
         let error = store.blob_of_size(&digest, || Some(600_000)).unwrap_err();
         assert!(matches!(error, Error::WrongSize { found_bytes: 1000, .. }), "{error}");

@@ -1,5 +1,6 @@
 //! What can go wrong with bytes at rest.
 
+use crate::object::Trouble;
 use oci::Digest;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,6 +90,26 @@ pub enum Error {
         /// Where it would be.
         path: PathBuf,
     },
+    /// An object store could not be asked, or said no. Never that a blob is not there.
+    #[error("cannot {action} {}: {trouble}", path.display())]
+    Remote {
+        /// What was tried.
+        action: &'static str,
+        /// On which object or place, as a URL without secrets.
+        path: PathBuf,
+        /// Why not, as far as it can be told.
+        trouble: Trouble,
+        /// What the client or the store said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A place cannot be used as it is written.
+    #[error("{place} cannot be used to hold blobs")]
+    BadPlace {
+        /// The place, without secrets.
+        place: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A text that names no upload session.
     #[error("an upload session is named by 32 characters of lower-case hex")]
     NoUploadId,
@@ -128,6 +149,16 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether an object store said that the thing asked for is not there.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Remote { trouble: Trouble::Absent, .. })
+    }
+
+    /// Whether the same may work a moment later: an object store was out of reach or out of order.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Remote { trouble, .. } if trouble.may_pass())
     }
 
     pub(crate) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {

@@ -16,6 +16,7 @@ pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha
 const TEMP_PREFIX: &str = ".tmp-";
 const PART_SUFFIX: &str = ".part";
 const VALIDATORS_SUFFIX: &str = ".json";
+const SENDING_SUFFIX: &str = ".sending";
 const UPLOAD_DATA_SUFFIX: &str = ".data";
 const UPLOAD_ABOUT_SUFFIX: &str = ".json";
 /// Directories and files are for this user only: blobs of private repositories lie here.
@@ -38,6 +39,7 @@ pub(crate) struct Layout {
 pub(crate) enum FillFile {
     Part(Digest),
     Validators(Digest),
+    Sending(Digest),
     /// A temporary file of an earlier process.
     Stale,
     /// Ours, or nothing we know.
@@ -66,10 +68,6 @@ impl Layout {
         };
         let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(data_dir);
         made.map_err(|error| Error::io("make the directory", data_dir, error))?;
-        make_dir_durably(&layout.blobs)?;
-        for algorithm in ALGORITHMS {
-            make_dir_durably(&layout.algorithm_dir(algorithm))?;
-        }
         make_dir_durably(&layout.fills)?;
         make_dir_durably(&layout.uploads)?;
         Ok(layout)
@@ -93,21 +91,9 @@ impl Layout {
         self.uploads.join(format!("{id}{UPLOAD_ABOUT_SUFFIX}"))
     }
 
-    pub(crate) fn algorithm_dir(&self, algorithm: Algorithm) -> PathBuf {
-        self.blobs.join(algorithm.as_str())
-    }
-
-    pub(crate) fn shard_dir(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        self.algorithm_dir(digest.algorithm()).join(&hex[..2])
-    }
-
-    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        let mut path = self.algorithm_dir(digest.algorithm());
-        path.push(&hex[..2]);
-        path.push(hex);
-        path
+    /// Where blobs lie unless another place is set.
+    pub(crate) fn blobs(&self) -> &Path {
+        &self.blobs
     }
 
     pub(crate) fn part(&self, digest: &Digest) -> PathBuf {
@@ -116,6 +102,11 @@ impl Layout {
 
     pub(crate) fn validators(&self, digest: &Digest) -> PathBuf {
         self.fills.join(format!("{}-{}{VALIDATORS_SUFFIX}", digest.algorithm(), digest.hex()))
+    }
+
+    /// What is known of an upload in parts of this blob to an object store.
+    pub(crate) fn sending(&self, digest: &Digest) -> PathBuf {
+        self.fills.join(format!("{}-{}{SENDING_SUFFIX}", digest.algorithm(), digest.hex()))
     }
 
     /// A name in `dir` that is not in use.
@@ -136,6 +127,9 @@ impl Layout {
         let digest = |stem: &str| Digest::parse(&stem.replacen('-', ":", 1)).ok();
         if let Some(digest) = name.strip_suffix(PART_SUFFIX).and_then(digest) {
             return FillFile::Part(digest);
+        }
+        if let Some(digest) = name.strip_suffix(SENDING_SUFFIX).and_then(digest) {
+            return FillFile::Sending(digest);
         }
         match name.strip_suffix(VALIDATORS_SUFFIX).and_then(digest) {
             Some(digest) => FillFile::Validators(digest),
@@ -174,9 +168,10 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
         .map_err(|error| Error::io("sync the directory", path, error))
 }
 
-/// Opens a file that must not be there yet.
+/// Opens a file that must not be there yet, for writing and reading.
 pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(FILE_MODE)
@@ -281,7 +276,8 @@ mod tests {
             assert_eq!(layout.fill_file(&name(layout.part(&digest))), FillFile::Part(digest));
             let validators = name(layout.validators(&digest));
             assert_eq!(layout.fill_file(&validators), FillFile::Validators(digest));
-            assert_eq!(layout.blob(&digest).parent().unwrap(), layout.shard_dir(&digest));
+            let sending = name(layout.sending(&digest));
+            assert_eq!(layout.fill_file(&sending), FillFile::Sending(digest));
         }
         let ours = layout.temp(layout.fills());
         assert_eq!(layout.fill_file(ours.file_name().unwrap().to_str().unwrap()), FillFile::Other);

@@ -2,14 +2,20 @@
 
 use crate::blob::{Blob, OpenBlob};
 use crate::cache::OpenBlobs;
+use crate::dir::BlobDir;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::layout::{self, Layout, Temp};
 use crate::limit::WriteLimit;
+use crate::object::{ObjectPlace, ObjectWaits};
 use crate::part::Part;
+use crate::place::Place;
+use crate::places::{Home, OpenPlace};
+use crate::take_in::Sending;
 use crate::uploads::Sessions;
-use oci::{Algorithm, Digest};
-use parking_lot::{Mutex, MutexGuard};
+use bytes::Bytes;
+use oci::Digest;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,6 +28,8 @@ const OPEN_BLOBS_MAX: usize = 1024;
 const MAPPED_MAX_BYTES: u64 = 64 << 30;
 /// Locks that order opening and unlinking of one digest; more means fewer chance meetings.
 const TURNS: usize = 64;
+/// Times an object is asked for while others are being removed beside it.
+const FIND_TRIES: usize = 4;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -35,6 +43,9 @@ pub struct Options {
     /// For tests: the disk is full after so many bytes of artifacts.
     #[doc(hidden)]
     pub fail_writes_after_bytes: Option<u64>,
+    /// For tests: how long object stores may take.
+    #[doc(hidden)]
+    pub object_waits: ObjectWaits,
 }
 
 impl Options {
@@ -45,12 +56,13 @@ impl Options {
             open_blobs_max: OPEN_BLOBS_MAX,
             mapped_max_bytes: MAPPED_MAX_BYTES,
             fail_writes_after_bytes: None,
+            object_waits: ObjectWaits::default(),
         }
     }
 }
 
-/// Artifact bytes below one data directory, which belongs to this process. Clones are the same
-/// store.
+/// Artifact bytes: staged below one data directory, which belongs to this process, and kept in the
+/// places that are set. Clones are the same store.
 #[derive(Clone, Debug)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -60,77 +72,148 @@ pub struct Store {
 struct Inner {
     layout: Layout,
     opens: Arc<OpenBlobs>,
-    /// Held while a name under `blobs` and the cache change together, so that the cache never
-    /// keeps what was unlinked.
-    turns: [Mutex<()>; TURNS],
+    data_dir: OpenPlace,
+    /// Written to: the first; read: all, in order. Never empty.
+    places: RwLock<Arc<[OpenPlace]>>,
+    object_waits: ObjectWaits,
+    /// Held while a name in a place and the cache change together, so that the cache never keeps
+    /// what was removed. The number counts removals: an object is asked for without the lock, and
+    /// what was removed meanwhile is asked for again.
+    turns: [Mutex<u64>; TURNS],
     /// Parts that are open, or being removed.
     claims: Mutex<HashSet<Digest>>,
+    /// Blobs on their way to an object store.
+    sending: Sending,
     sessions: Sessions,
-    /// Shards made sure of, and rid of what an earlier process left, since start.
-    shards: Mutex<HashSet<(Algorithm, u8)>>,
     limit: WriteLimit,
 }
 
 impl Store {
-    /// Blocks: makes the directories and nothing else; what lies in them is not looked at.
+    /// Blocks: makes the directories and nothing else; what lies in them is not looked at. Blobs lie
+    /// in the data directory until [`Store::set_places`] says otherwise.
     pub fn open(options: Options) -> Result<Self, Error> {
         let layout = Layout::create(&options.data_dir)?;
+        let blobs = BlobDir::create(layout.blobs().to_owned())?;
+        let data_dir = OpenPlace::new(Place::DataDir, Home::Dir(blobs));
         let inner = Inner {
             layout,
             opens: OpenBlobs::new(options.open_blobs_max, options.mapped_max_bytes),
-            turns: std::array::from_fn(|_| Mutex::new(())),
+            places: RwLock::new(Arc::new([data_dir.clone()])),
+            data_dir,
+            object_waits: options.object_waits,
+            turns: std::array::from_fn(|_| Mutex::new(0)),
             claims: Mutex::default(),
+            sending: Sending::default(),
             sessions: Sessions::default(),
-            shards: Mutex::default(),
             limit: WriteLimit::new(options.fail_writes_after_bytes),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// A blob that is open already. Never blocks; `None` says nothing about the disk.
+    /// A blob that is open already. Never blocks; `None` says nothing about the places.
     pub fn cached(&self, digest: &Digest) -> Option<Blob> {
         self.inner.opens.get(digest).map(Blob::new)
     }
 
-    /// Blocks: a blob, opened if it is there.
+    /// Blocks: a blob, opened if a place has it. An object store that cannot be asked is an error
+    /// and never `None`; the places behind it are then not asked either.
     pub fn blob(&self, digest: &Digest) -> Result<Option<Blob>, Error> {
         if let Some(blob) = self.cached(digest) {
             return Ok(Some(blob));
         }
-        let turn = self.turn(digest);
-        match self.cached(digest) {
-            Some(blob) => Ok(Some(blob)),
-            None => self.open_in_turn(digest, &turn),
+        for place in self.open_places().iter() {
+            if let Some(blob) = self.find_in(place, digest)? {
+                return Ok(Some(blob));
+            }
         }
+        Ok(None)
+    }
+
+    /// A blob of one place.
+    pub(crate) fn find_in(
+        &self,
+        place: &OpenPlace,
+        digest: &Digest,
+    ) -> Result<Option<Blob>, Error> {
+        match place.home() {
+            Home::Dir(_) => {
+                let turn = self.turn(digest);
+                match self.cached(digest).filter(|blob| blob.place().is(place)) {
+                    Some(blob) => Ok(Some(blob)),
+                    None => self.open_in_turn(place, digest, &turn),
+                }
+            }
+            Home::Object(object) => self.find_object(place, object, digest),
+        }
+    }
+
+    fn find_object(
+        &self,
+        place: &OpenPlace,
+        object: &ObjectPlace,
+        digest: &Digest,
+    ) -> Result<Option<Blob>, Error> {
+        if let Some(blob) = self.cached(digest).filter(|blob| blob.place().is(place)) {
+            return Ok(Some(blob));
+        }
+        let mut blob = None;
+        for _ in 0..FIND_TRIES {
+            let removals = *self.turn(digest);
+            let Some(found) = object.find(digest)? else { return Ok(None) };
+            let opens = &self.inner.opens;
+            let open = Arc::new(OpenBlob::new(*digest, place, found.size_bytes, None, opens));
+            let turn = self.turn(digest);
+            if *turn == removals {
+                self.keep_open(&open, &turn);
+                return Ok(Some(Blob::new(open)));
+            }
+            blob = Some(Blob::new(open));
+        }
+        // Much is being removed, maybe not this one. It is not kept open, so nothing is kept wrong.
+        Ok(blob)
     }
 
     /// Blocks: keeps bytes under their digest and returns when they will survive a crash.
     /// [`Error::WrongDigest`] when they are not its bytes; then nothing was written.
     pub fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<Blob, Error> {
-        let path = self.layout().blob(digest);
+        let place = self.first_place();
+        let path = place.name(digest);
         let found = Digest::of(digest.algorithm(), bytes);
         if found != *digest {
             let (wanted, found) = (Box::new(*digest), Box::new(found));
             return Err(Error::WrongDigest { path, wanted, found });
         }
-        let shard = self.shard(digest)?;
-        if let Some(blob) = self.blob(digest)?
-            && blob.size_bytes() == bytes.len() as u64
-        {
-            // Whoever renamed it may not have come to this yet.
-            layout::sync_dir(&shard)?;
-            return Ok(blob);
+        let is_whole = |blob: &Blob| blob.size_bytes() == bytes.len() as u64;
+        match place.home() {
+            Home::Dir(dir) => {
+                let shard = dir.shard(self.layout(), digest)?;
+                if let Some(blob) = self.find_in(&place, digest)?.filter(is_whole) {
+                    // Whoever renamed it may not have come to this yet.
+                    layout::sync_dir(&shard)?;
+                    return Ok(blob);
+                }
+                let (temp, mut file) = Temp::create(self.layout(), &shard)?;
+                self.write_all(&mut file, bytes)
+                    .map_err(|error| Error::io("write", temp.path(), error))?;
+                file.sync_all().map_err(|error| Error::io("sync", temp.path(), error))?;
+                drop(file);
+                let turn = self.turn(digest);
+                temp.rename(&path)?;
+                let blob =
+                    self.open_in_turn(&place, digest, &turn)?.ok_or(Error::Absent { path })?;
+                drop(turn);
+                layout::sync_dir(&shard)?;
+                Ok(blob)
+            }
+            Home::Object(object) => {
+                if let Some(blob) = self.find_object(&place, object, digest)?.filter(is_whole) {
+                    return Ok(blob);
+                }
+                object.put(digest, &Bytes::copy_from_slice(bytes))?;
+                self.forget(digest);
+                self.find_object(&place, object, digest)?.ok_or(Error::Absent { path })
+            }
         }
-        let (temp, mut file) = Temp::create(self.layout(), &shard)?;
-        self.write_all(&mut file, bytes).map_err(|error| Error::io("write", temp.path(), error))?;
-        file.sync_all().map_err(|error| Error::io("sync", temp.path(), error))?;
-        drop(file);
-        let turn = self.turn(digest);
-        temp.rename(&path)?;
-        let blob = self.open_in_turn(digest, &turn)?.ok_or(Error::Absent { path })?;
-        drop(turn);
-        layout::sync_dir(&shard)?;
-        Ok(blob)
     }
 
     /// Blocks: the part of a digest, begun if there is none. [`Error::Busy`] while another
@@ -147,20 +230,59 @@ impl Store {
         Ok(())
     }
 
-    /// Blocks: unlinks a blob and says how long it was; `None` if it was not there. Who has it
-    /// open goes on reading; from now on it is not found and not counted by [`Store::is_read`].
+    /// Blocks: removes a blob from all places and says how long it was; `None` if none had it. Who
+    /// has it open goes on reading, from an object store only as far as was read ahead; from now on
+    /// it is not found and not counted by [`Store::is_read`]. After an error it may be there still.
     ///
     /// Not synced: after a loss of power the blob may be there again, whole.
     pub fn remove(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        let path = self.layout().blob(digest);
-        let _turn = self.turn(digest);
-        let size_bytes = match std::fs::symlink_metadata(&path) {
-            Ok(metadata) => Some(metadata.len()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::io("look at", &path, error)),
-        };
+        let (mut removed, mut failed) = (None, None);
+        for place in self.open_places().iter() {
+            match self.remove_from(place, digest) {
+                Ok(size_bytes) => removed = removed.or(size_bytes),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(removed), Err)
+    }
+
+    /// Removes a blob from one place; how long it was, if it was there.
+    pub(crate) fn remove_from(
+        &self,
+        place: &OpenPlace,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
+        match place.home() {
+            Home::Dir(dir) => {
+                let path = dir.file(digest);
+                let mut turn = self.turn(digest);
+                let size_bytes = match std::fs::symlink_metadata(&path) {
+                    Ok(metadata) => Some(metadata.len()),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    Err(error) => return Err(Error::io("look at", &path, error)),
+                };
+                *turn += 1;
+                self.inner.opens.forget(digest);
+                Ok(if layout::unlink(&path)? { size_bytes } else { None })
+            }
+            Home::Object(object) => {
+                let Some(found) = object.find(digest)? else {
+                    self.forget(digest);
+                    return Ok(None);
+                };
+                self.forget(digest);
+                let removed = object.remove(digest);
+                // Who asked before it was removed must not keep it open.
+                self.forget(digest);
+                removed.map(|()| Some(found.size_bytes))
+            }
+        }
+    }
+
+    /// Counts a removal of the digest and closes it.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        *self.turn(digest) += 1;
         self.inner.opens.forget(digest);
-        Ok(if layout::unlink(&path)? { size_bytes } else { None })
     }
 
     /// Blocks briefly: what is mapped but was not read since the last call no longer counts as
@@ -205,19 +327,57 @@ impl Store {
         &self.inner.limit
     }
 
-    /// Waits until no one else opens, names or unlinks this blob.
-    pub(crate) fn turn(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+    pub(crate) fn sends(&self) -> &Sending {
+        &self.inner.sending
+    }
+
+    pub(crate) fn data_dir(&self) -> &OpenPlace {
+        &self.inner.data_dir
+    }
+
+    pub(crate) fn object_waits(&self) -> ObjectWaits {
+        self.inner.object_waits
+    }
+
+    pub(crate) fn open_places(&self) -> Arc<[OpenPlace]> {
+        self.inner.places.read().clone()
+    }
+
+    /// The place that is written to.
+    pub(crate) fn first_place(&self) -> OpenPlace {
+        let places = self.open_places();
+        places.first().unwrap_or(&self.inner.data_dir).clone()
+    }
+
+    /// What is open in a place that is not among them is not found there any more.
+    pub(crate) fn replace_places(&self, places: Arc<[OpenPlace]>) {
+        let mut now = self.inner.places.write();
+        *now = places.clone();
+        self.inner.opens.retain(|blob| places.iter().any(|place| place.is(blob.place())));
+    }
+
+    /// Takes a blob into the cache, unless its place was given up meanwhile.
+    fn keep_open(&self, open: &Arc<OpenBlob>, _turn: &MutexGuard<'_, u64>) {
+        let places = self.inner.places.read();
+        if places.iter().any(|place| place.is(open.place())) {
+            self.inner.opens.insert(open);
+        }
+    }
+
+    /// Waits until no one else opens, names or removes this blob.
+    pub(crate) fn turn(&self, digest: &Digest) -> MutexGuard<'_, u64> {
         let first = digest.as_bytes().first().copied().unwrap_or_default();
         self.inner.turns[usize::from(first) % TURNS].lock()
     }
 
-    /// Opens what is on disk under a digest and takes it into the cache.
+    /// Opens the file that lies under a digest in a directory and takes it into the cache.
     pub(crate) fn open_in_turn(
         &self,
+        place: &OpenPlace,
         digest: &Digest,
-        _turn: &MutexGuard<'_, ()>,
+        turn: &MutexGuard<'_, u64>,
     ) -> Result<Option<Blob>, Error> {
-        let path = self.layout().blob(digest);
+        let path = place.name(digest);
         let file = match self.with_descriptors(|| layout::open_blob(&path)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -228,8 +388,9 @@ impl Store {
             return Err(Error::io("open", &path, io::Error::from(io::ErrorKind::InvalidInput)));
         }
         let opens = &self.inner.opens;
-        let open = Arc::new(OpenBlob::new(*digest, path, metadata.len(), file, opens));
-        opens.insert(&open);
+        let open = OpenBlob::new(*digest, place, metadata.len(), Some(file), opens);
+        let open = Arc::new(open);
+        self.keep_open(&open, turn);
         Ok(Some(Blob::new(open)))
     }
 
@@ -246,34 +407,13 @@ impl Store {
         }
     }
 
-    fn write_all(&self, file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_all(&self, file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let allowed = self.inner.limit.take(bytes.len())?;
             file.write_all(&bytes[..allowed])?;
             bytes = &bytes[allowed..];
         }
         Ok(())
-    }
-
-    /// The directory of a digest. The first time since start it is made, and what a killed process
-    /// left half written in it is removed, so that start-up need not look for it.
-    pub(crate) fn shard(&self, digest: &Digest) -> Result<PathBuf, Error> {
-        let path = self.layout().shard_dir(digest);
-        let first = digest.as_bytes().first().copied().unwrap_or_default();
-        let key = (digest.algorithm(), first);
-        if self.inner.shards.lock().contains(&key) {
-            return Ok(path);
-        }
-        layout::make_dir_durably(&path)?;
-        for entry in std::fs::read_dir(&path).map_err(|error| Error::io("list", &path, error))? {
-            let entry = entry.map_err(|error| Error::io("list", &path, error))?;
-            let name = entry.file_name();
-            if name.to_str().is_some_and(|name| self.layout().is_stale_temp(name)) {
-                layout::unlink(&entry.path())?;
-            }
-        }
-        self.inner.shards.lock().insert(key);
-        Ok(path)
     }
 
     /// Makes this the only user of a part.

@@ -6,6 +6,7 @@
 use crate::blob::{OpenBlob, ReadHow};
 use crate::error::Error;
 use crate::map::{Mapping, WINDOW_BYTES};
+use crate::object::ReadAhead;
 use crate::pread::{self, READ_BYTES};
 use bytes::Bytes;
 use futures_util::Stream;
@@ -40,6 +41,8 @@ enum Source {
     Hot,
     /// Copies of what the blocking pool reads from disk; stays so to the end.
     Cold { next: u64, reads: VecDeque<JoinHandle<Result<Bytes, Error>>> },
+    /// Ranges from an object store.
+    Object(ReadAhead),
     /// Over, after an error.
     Failed,
 }
@@ -48,6 +51,9 @@ impl BlobStream {
     pub(crate) fn new(blob: Arc<OpenBlob>, range: ByteRange, how: ReadHow) -> Self {
         let end = range.end.min(blob.size_bytes());
         let position = range.start.min(end);
+        if let Some(ahead) = blob.ahead(position, end) {
+            return Self { blob, position, end, source: Source::Object(ahead) };
+        }
         let mapping = match how {
             ReadHow::Mapped if position < end => blob.mapping().cloned(),
             _ => None,
@@ -96,7 +102,8 @@ impl BlobStream {
     /// A copy of what is in memory; `None` when it is not.
     fn read_hot(&self) -> Result<Option<Bytes>, Error> {
         let wanted = chunk_bytes(self.position, self.end);
-        let read = pread::read_now(self.blob.file(), self.position, wanted)
+        let Some(file) = self.blob.file() else { return Ok(None) };
+        let read = pread::read_now(file, self.position, wanted)
             .map_err(|error| Error::io("read", self.blob.path(), error))?;
         match read {
             Some(bytes) if bytes.is_empty() => Err(self.too_short()),
@@ -136,7 +143,7 @@ impl Stream for BlobStream {
             if this.position >= this.end {
                 return Poll::Ready(None);
             }
-            match &this.source {
+            match &mut this.source {
                 Source::Mapped { .. } => match ready!(this.poll_mapped(context)) {
                     Some(bytes) => break Ok(bytes),
                     None => this.source = Source::Hot,
@@ -150,6 +157,10 @@ impl Stream for BlobStream {
                     Err(error) => break Err(error),
                 },
                 Source::Cold { .. } => break ready!(this.poll_cold(context)),
+                Source::Object(ahead) => match ready!(ahead.poll_next(context)) {
+                    Some(bytes) => break bytes,
+                    None => break Err(this.too_short()),
+                },
                 Source::Failed => return Poll::Ready(None),
             }
         };
@@ -201,8 +212,7 @@ fn read_on_pool(
     length: usize,
 ) -> JoinHandle<Result<Bytes, Error>> {
     tokio::task::spawn_blocking(move || {
-        let bytes = pread::read_waiting(blob.file(), offset, length)
-            .map_err(|error| Error::io("read", blob.path(), error))?;
+        let bytes = blob.read_waiting(offset, length)?;
         if bytes.len() < length {
             let offset = offset + bytes.len() as u64;
             return Err(Error::TooShort { path: blob.path().to_owned(), offset });

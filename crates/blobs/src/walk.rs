@@ -3,12 +3,17 @@
 
 use crate::error::Error;
 use crate::layout::{self, ALGORITHMS, FillFile};
+use crate::places::Home;
 use crate::store::Store;
 use oci::{Algorithm, Digest};
 use std::fs::{DirEntry, ReadDir};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// How long an upload to an object store that nobody goes on with is kept for going on. A staged
+/// file is not kept longer.
+const GIVEN_UP_AFTER: Duration = Duration::from_hours(48);
 
 /// A part on disk that nobody has open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,7 @@ impl Store {
             match name.to_str().map_or(FillFile::Other, |name| self.layout().fill_file(name)) {
                 FillFile::Part(digest) => parts.extend(self.parked(digest, &entry)?),
                 FillFile::Validators(digest) => self.remove_orphan(&digest)?,
+                FillFile::Sending(digest) => self.give_up(&digest, &entry)?,
                 FillFile::Stale => {
                     layout::unlink(&entry.path())?;
                 }
@@ -64,16 +70,50 @@ impl Store {
         Ok(())
     }
 
-    /// Blocks at each step: every committed blob with its size, in no order. What comes or goes
-    /// meanwhile may be seen or not. An error is about one directory or file; it goes on after it.
-    pub fn walk(&self) -> impl Iterator<Item = Result<(Digest, u64), Error>> + use<> {
-        Walk {
-            algorithms: ALGORITHMS
-                .map(|algorithm| (algorithm, self.layout().algorithm_dir(algorithm)))
-                .to_vec(),
-            shards: None,
-            blobs: None,
+    /// Gives up an upload to an object store that nobody came back to. One that cannot be given up
+    /// now is looked at again the next time.
+    fn give_up(&self, digest: &Digest, entry: &DirEntry) -> Result<(), Error> {
+        let Some(_turn) = self.sends().try_for(digest) else { return Ok(()) };
+        let path = entry.path();
+        let modified = match entry.metadata().and_then(|metadata| metadata.modified()) {
+            Ok(modified) => modified,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("look at", &path, error)),
+        };
+        if modified.elapsed().is_ok_and(|age| age < GIVEN_UP_AFTER) {
+            return Ok(());
         }
+        for place in self.open_places().iter() {
+            if let Home::Object(object) = place.home()
+                && object.give_up(digest, &path)?
+            {
+                return Ok(());
+            }
+        }
+        layout::unlink(&path).map(drop)
+    }
+
+    /// Blocks at each step: every committed blob with its size, place by place, in no order. What
+    /// comes or goes meanwhile may be seen or not; what lies in several places is seen in each. An
+    /// error is about one directory, file or object store; it goes on after it.
+    pub fn walk(&self) -> impl Iterator<Item = Result<(Digest, u64), Error>> + use<> {
+        let places = self.open_places();
+        (0..places.len()).flat_map(move |at| match places[at].home() {
+            Home::Dir(dir) => {
+                let walk = Walk {
+                    algorithms: ALGORITHMS
+                        .map(|algorithm| (algorithm, dir.algorithm_dir(algorithm)))
+                        .to_vec(),
+                    shards: None,
+                    blobs: None,
+                };
+                Box::new(walk) as Box<dyn Iterator<Item = _> + Send>
+            }
+            Home::Object(object) => {
+                let object = object.clone();
+                Box::new(ALGORITHMS.into_iter().flat_map(move |algorithm| object.list(algorithm)))
+            }
+        })
     }
 }
 
