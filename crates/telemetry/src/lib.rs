@@ -18,8 +18,8 @@ pub use access::{AccessEntry, AccessLog};
 pub use lines::Lines;
 pub use logs::{Error, Format, init_logs};
 pub use metrics::{
-    CONTENT_TYPE, CacheStatus, CatalogGauges, CutReason, FillResult, MethodClass, Metrics, Outcome,
-    Registry, ReloadTarget, RequestSample, Route, StatusClass, StoreGauges, UpstreamClass,
-    UpstreamMetrics, UpstreamOutcome,
+    CONTENT_TYPE, CacheStatus, CatalogGauges, Collected, CutReason, FillResult, MethodClass,
+    Metrics, Outcome, Registry, ReloadTarget, RequestSample, Route, StatusClass, StoreGauges,
+    UpstreamClass, UpstreamMetrics, UpstreamOutcome,
 };
 pub use request_id::{RequestId, RequestIds};

@@ -4,11 +4,14 @@
 //! takes a lock or looks a label up. Labels come from closed sets ([`labels`]) or from the
 //! operator's own files, never from a client.
 
+mod collection;
 mod labels;
 mod table;
 mod upstream;
 
 use crate::Lines;
+pub use collection::Collected;
+use collection::Collection;
 use labels::Label;
 pub use labels::{
     CacheStatus, CutReason, FillResult, MethodClass, Outcome, ReloadTarget, Route, StatusClass,
@@ -50,6 +53,7 @@ pub struct Metrics {
     evicted_blobs: Counter,
     evicted: Counter,
     damaged_blobs: Counter,
+    collection: Collection,
     store: Store,
     connections_open: Gauge,
     connections_accepted: Counter,
@@ -159,6 +163,7 @@ impl Metrics {
                 "lockgate_damaged_blobs",
                 "Blobs removed because their bytes had rotted on the disk",
             ),
+            collection: Collection::register(r),
             store: Store::register(r),
             connections_open: gauge(r, "lockgate_connections_open", "Client connections now"),
             connections_accepted: counter(r, "lockgate_connections_accepted", "Client connections"),
