@@ -1,5 +1,5 @@
-//! A refusal, and the one line that explains it. The text of a refusal is made here and nowhere
-//! else (contracts §11).
+//! A refusal, and the one line that explains it. The text of a refusal is made in this crate and
+//! nowhere else (contracts §11): the line here, what each one says in [`crate::denials`].
 
 use crate::DecisionId;
 
@@ -16,21 +16,12 @@ pub struct Denial {
 impl Denial {
     /// A message is one line of at most this many characters; runtimes cut longer ones.
     pub const MAX_MESSAGE_CHARS: usize = 300;
+    /// Of these, the name of the policy gets so many.
+    const MAX_POLICY_CHARS: usize = 64;
 
     pub(crate) fn new(policy: &str, rule: &str, reason: String, remedy: String) -> Self {
         let id = DecisionId::generate();
         Self { id, policy: policy.to_owned(), rule: rule.to_owned(), reason, remedy }
-    }
-
-    /// A request that names a registry no repository stands for (no open proxy).
-    pub fn foreign_namespace(namespace: &str) -> Self {
-        let shown: String = namespace.chars().filter(|c| !c.is_control()).take(80).collect();
-        Self::new(
-            "routing",
-            "namespace",
-            format!("no repository here stands for registry {shown}"),
-            "add a Repository whose spec.hosts names it".to_owned(),
-        )
     }
 
     /// The decision's id.
@@ -52,9 +43,11 @@ impl Denial {
     /// reason gives way when it gets too long; what to do and the id do not. Where no policy in
     /// particular refused, because none allowed, only the rule is named: `denied by access: …`.
     pub fn message(&self) -> String {
+        // A repository's name may be as long as the whole line.
+        let policy: String = self.policy.chars().take(Self::MAX_POLICY_CHARS).collect();
         let head = match self.policy == self.rule {
-            true => format!("denied by {}: ", self.rule),
-            false => format!("denied by {}/{}: ", self.policy, self.rule),
+            true => format!("denied by {policy}: "),
+            false => format!("denied by {policy}/{}: ", self.rule),
         };
         let tail = format!("; {}; lockgate why {}", self.remedy, self.id);
         let room = Self::MAX_MESSAGE_CHARS

@@ -50,7 +50,8 @@ pub enum Object {
     Manifest(Reference),
     /// A blob.
     Blob(Digest),
-    /// An upload session; pushes are decided before one exists.
+    /// An upload session; a push is decided before one exists. What is pushed is named by the
+    /// digest among the facts, once it is known.
     Upload,
     /// The tags of a name.
     Tags,

@@ -1,7 +1,7 @@
-//! Patterns over repository names: `docker.io/**`, `team/*/api`.
+//! Patterns over repository names and tags: `docker.io/**`, `team/*/api`, `pr-*`.
 
 use globset::{GlobBuilder, GlobMatcher};
-use oci::Name;
+use oci::{Name, Tag};
 
 /// A glob over a canonical name. `*` stays within a segment, `**` crosses them; `x/**` also
 /// matches what is directly below `x`, not `x` itself.
@@ -11,27 +11,46 @@ pub struct NamePattern {
     matcher: GlobMatcher,
 }
 
+/// A glob over tags: `*` stands for any characters, `?` for one, `[0-9]` for one of these, `{a,b}`
+/// for either.
+#[derive(Clone, Debug)]
+pub struct TagPattern {
+    text: String,
+    matcher: GlobMatcher,
+}
+
 /// Why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("pattern {pattern:?}: {reason}; use * within a segment and ** across segments")]
+#[error("pattern {pattern:?}: {reason}; {hint}")]
 pub struct PatternError {
     pattern: String,
     reason: String,
+    hint: &'static str,
+}
+
+const NAME_HINT: &str = "use * within a segment and ** across segments";
+const TAG_HINT: &str = "write one such as v*, pr-?? or {main,release}-*";
+
+fn compile(text: &str, max_bytes: usize, hint: &'static str) -> Result<GlobMatcher, PatternError> {
+    let error = |reason: String| {
+        let pattern = text.chars().take(128).collect();
+        PatternError { pattern, reason, hint }
+    };
+    if text.is_empty() || text.len() > max_bytes {
+        return Err(error(format!("it has 1 to {max_bytes} characters")));
+    }
+    let glob = GlobBuilder::new(text)
+        .literal_separator(true)
+        .build()
+        .map_err(|cause| error(cause.kind().to_string()))?;
+    Ok(glob.compile_matcher())
 }
 
 impl NamePattern {
     /// Compiles a pattern, once, when resources are loaded.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let error =
-            |reason: String| PatternError { pattern: text.chars().take(128).collect(), reason };
-        if text.is_empty() || text.len() > 512 {
-            return Err(error("it has 1 to 512 characters".to_owned()));
-        }
-        let glob = GlobBuilder::new(text)
-            .literal_separator(true)
-            .build()
-            .map_err(|cause| error(cause.kind().to_string()))?;
-        Ok(Self { text: text.to_owned(), matcher: glob.compile_matcher() })
+        let matcher = compile(text, 512, NAME_HINT)?;
+        Ok(Self { text: text.to_owned(), matcher })
     }
 
     /// Whether the name fits.
@@ -56,6 +75,35 @@ impl PartialEq for NamePattern {
     }
 }
 
+impl TagPattern {
+    /// Compiles a pattern, once, when resources are loaded.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.contains(['/', ':', '@', ' ']) {
+            let pattern = text.chars().take(128).collect();
+            let reason = "it holds what no tag can".to_owned();
+            return Err(PatternError { pattern, reason, hint: TAG_HINT });
+        }
+        let matcher = compile(text, 256, TAG_HINT)?;
+        Ok(Self { text: text.to_owned(), matcher })
+    }
+
+    /// Whether the tag fits.
+    pub fn matches(&self, tag: &Tag) -> bool {
+        self.matcher.is_match(tag.as_str())
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for TagPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +120,31 @@ mod tests {
         assert!(!fits("docker.io/**", "docker.iox/a"));
         assert!(NamePattern::parse("a[").is_err());
         assert!(NamePattern::parse("").is_err());
+    }
+
+    #[test]
+    fn patterns_of_tags_speak_of_whole_tags() {
+        let fits = |pattern: &str, tag: &str| {
+            TagPattern::parse(pattern).unwrap().matches(&Tag::parse(tag).unwrap())
+        };
+        assert!(fits("v*", "v1.2.3"));
+        assert!(fits("*", ".x".trim_start_matches('.')));
+        assert!(fits("*.*", "1.0"));
+        assert!(!fits("v*", "dev1"));
+        assert!(!fits("V*", "v1"));
+        assert!(fits("pr-?", "pr-7"));
+        assert!(!fits("pr-?", "pr-77"));
+        assert!(fits("[0-9]*", "2026"));
+        assert!(!fits("[!0-9]*", "2026"));
+        assert!(fits("{main,release-*}", "release-1"));
+        assert!(!fits("{main,release-*}", "mainline"));
+        for bad in ["", "a[", "{a", "app:v*", "a/b", "v 1", &"a".repeat(257)] {
+            assert!(TagPattern::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            TagPattern::parse("app:v*").unwrap_err().to_string(),
+            "pattern \"app:v*\": it holds what no tag can; write one such as v*, pr-?? or \
+             {main,release}-*"
+        );
     }
 }

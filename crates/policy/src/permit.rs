@@ -30,7 +30,8 @@ impl Permit {
         &self.intent
     }
 
-    /// The one digest this permit is for; none for lists.
+    /// The one digest this permit is for, also of what is pushed. None for lists, and for an upload
+    /// that does not say its digest yet.
     pub fn object(&self) -> Option<&Digest> {
         self.object.as_ref()
     }

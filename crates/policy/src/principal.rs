@@ -38,6 +38,18 @@ impl Principal {
         Self { kind: PrincipalKind::System, address: None, is_local: true }
     }
 
+    /// A stable text that tells principals apart, for what only the same one may go on with: an
+    /// upload session. Whoever is anonymous is the same principal from every address, since clients
+    /// behind proxies come from several.
+    pub fn key(&self) -> String {
+        match self.kind {
+            PrincipalKind::Anonymous => "anonymous",
+            PrincipalKind::Operator => "operator",
+            PrincipalKind::System => "system",
+        }
+        .to_owned()
+    }
+
     /// What vouches for it.
     pub fn kind(&self) -> PrincipalKind {
         self.kind
@@ -118,6 +130,15 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_tell_principals_apart_and_not_their_addresses() {
+        let here = Principal::anonymous("10.1.2.3".parse().unwrap(), false);
+        let there = Principal::anonymous("fd00::1".parse().unwrap(), true);
+        assert_eq!(here.key(), there.key());
+        let keys = [here.key(), Principal::operator().key(), Principal::system().key()];
+        assert_eq!(keys, ["anonymous", "operator", "system"]);
+    }
 
     #[test]
     fn networks_contain_what_they_should() {
