@@ -55,6 +55,10 @@
 //! [`TestCa`] issues certificates: `FakeRegistry::builder().tls(&ca)`, `.require_client_cert(&ca)`,
 //! `ca.expired_server(&["127.0.0.1"])`.
 //!
+//! # An object store
+//!
+//! [`FakeS3`] is a bucket that checks signatures and goes wrong on request.
+//!
 //! # A client
 //!
 //! [`client`] tells what others hide: the reason phrase, and whether a body ended as it should.
@@ -81,6 +85,7 @@ mod plan;
 mod publish;
 mod registry;
 mod routes;
+mod s3;
 mod store;
 mod synthetic;
 mod tls;
@@ -99,6 +104,7 @@ pub use image::{
 pub use limits::RateLimit;
 pub use log::{PathTotals, Seen};
 pub use registry::{Builder, FakeRegistry, Referrers};
+pub use s3::{FakeS3, S3Fault};
 pub use synthetic::{PAGE_BYTES, Piece, Synthetic};
 pub use tls::{Issued, TestCa};
 pub use wire::Request;
