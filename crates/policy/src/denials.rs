@@ -8,6 +8,8 @@ use oci::{Digest, Name, Tag};
 
 /// Characters of a pattern or of a name in a remedy, which is never cut afterwards.
 const SHOWN_CHARS: usize = 40;
+/// The same in a document to copy, which has much else in it.
+const COPIED_CHARS: usize = 24;
 
 impl Denial {
     /// A request that names a registry no repository stands for (no open proxy).
@@ -151,7 +153,7 @@ fn policy_to_write(principal: &Principal, intent: &Intent) -> String {
     };
     let also = if intent.action == Action::Delete { ", Delete" } else { "" };
     format!(
-        "add kind: AccessPolicy with spec: {{allow: [{{subjects: [{{kind: Anonymous{networks}}}], \
+        "write kind: AccessPolicy, spec: {{allow: [{{subjects: [{{kind: Anonymous{networks}}}], \
          actions: [Pull, Push{also}], repositories: ['{}']}}]}}",
         whole_repository(intent)
     )
@@ -160,7 +162,7 @@ fn policy_to_write(principal: &Principal, intent: &Intent) -> String {
 /// The pattern of every name in the repository that the intent is about.
 fn whole_repository(intent: &Intent) -> String {
     match intent.name.as_ref().and_then(|name| name.segments().next()) {
-        Some(repository) if repository.len() <= SHOWN_CHARS => format!("{repository}/**"),
+        Some(repository) if repository.len() <= COPIED_CHARS => format!("{repository}/**"),
         _ => "…/**".to_owned(),
     }
 }
@@ -241,7 +243,7 @@ mod tests {
         assert_eq!(
             told(&Denial::not_allowed(&here, &push(Action::Push, "team/app"), false)),
             "denied by built-in/access: no AccessPolicy allows Push on team/app to anonymous at \
-             127.0.0.1; add kind: AccessPolicy with spec: {allow: [{subjects: [{kind: Anonymous, \
+             127.0.0.1; write kind: AccessPolicy, spec: {allow: [{subjects: [{kind: Anonymous, \
              networks: ['127.0.0.1']}], actions: [Pull, Push], repositories: ['team/**']}]}"
         );
         assert_eq!(
@@ -260,7 +262,7 @@ mod tests {
         let held = Digest::of(oci::Algorithm::Sha512, b"x");
         let six = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff".parse().unwrap();
         let who = Principal::anonymous(six, false);
-        let intents = [push(Action::Delete, long.as_str()), push(Action::Push, &"b".repeat(40))];
+        let intents = [push(Action::Delete, long.as_str()), push(Action::Push, &"b".repeat(24))];
         let mut denials = vec![
             Denial::immutable_tag(&long, &tag, &held, &pattern, &long),
             Denial::immutable_delete(&long, &tag, &held, &pattern, &long),
