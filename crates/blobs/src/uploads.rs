@@ -153,9 +153,12 @@ impl Store {
             Err(error) => return Err(Error::io("open", &path, error)),
         };
         let mut text = Vec::new();
-        file.take(ABOUT_FILE_MAX_BYTES)
+        file.take(ABOUT_FILE_MAX_BYTES + 1)
             .read_to_end(&mut text)
             .map_err(|error| Error::io("read", &path, error))?;
+        if text.len() as u64 > ABOUT_FILE_MAX_BYTES {
+            return Ok(None);
+        }
         let about: Option<AboutFile<'_>> = serde_json::from_slice(&text).ok();
         Ok(about.map(|file| file.about.into_owned()).filter(|about| about.len() <= ABOUT_MAX_BYTES))
     }
@@ -232,5 +235,33 @@ impl Store {
             return Err(Error::Busy { path: self.layout().upload_data(&id) });
         }
         Ok(SessionClaim { store: self.clone(), id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci::Algorithm;
+
+    #[test]
+    fn hashes_of_the_sessions_parked_last_are_kept() {
+        let sessions = Sessions::default();
+        let ids: Vec<UploadId> =
+            (0..KEPT_HASHES_MAX + 2).map(|_| UploadId::random().unwrap()).collect();
+        let (first, others) = ids.split_first().unwrap();
+        sessions.keep_hash(*first, Progress::new(Algorithm::Sha256));
+        for id in others {
+            // Used all the time, so never the oldest.
+            let first_hash = sessions.take_hash(first).unwrap();
+            sessions.keep_hash(*first, first_hash);
+            sessions.keep_hash(*id, Progress::new(Algorithm::Sha512));
+        }
+        assert_eq!(sessions.hashes.lock().by_id.len(), KEPT_HASHES_MAX);
+        assert_eq!(sessions.take_hash(first).unwrap().algorithm, Algorithm::Sha256);
+        assert!(sessions.take_hash(first).is_none());
+        assert!(
+            sessions.take_hash(&others[0]).is_none() && sessions.take_hash(&others[1]).is_none()
+        );
+        assert!(sessions.take_hash(others.last().unwrap()).is_some());
     }
 }
