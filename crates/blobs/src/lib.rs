@@ -1,5 +1,5 @@
-//! Bytes by digest on a file system: verified writes, ranged reads, parts of downloads, upload sessions,
-//! unlinking.
+//! Bytes by digest on a file system: verified writes, ranged reads, parts of downloads, upload
+//! sessions, unlinking.
 //!
 //! It exists so that one place touches artifact bytes at rest, and so that one rule holds there:
 //! what can be read as a digest was hashed to that digest, whole, before it got its name. A kill

@@ -1,6 +1,8 @@
 //! What the tests of the store share.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub(crate) mod contract;
+
 use blobs::{Blob, Error, Options, PartReader, ReadHow, Store};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -101,4 +103,18 @@ pub(crate) async fn read_part(
 
 pub(crate) fn whole(blob: &Blob) -> ByteRange {
     ByteRange { start: 0, end: blob.size_bytes() }
+}
+
+/// A place below a prefix in the bucket of a server.
+pub(crate) fn s3(server: &testkit::FakeS3) -> blobs::Place {
+    use testkit::FakeS3;
+    blobs::Place::S3 {
+        bucket: FakeS3::BUCKET.into(),
+        prefix: "some/prefix".into(),
+        region: Some(FakeS3::REGION.into()),
+        endpoint: Some(server.endpoint()),
+        path_style: true,
+        access_key_id: Some(FakeS3::ACCESS_KEY_ID.into()),
+        secret_access_key: Some(FakeS3::SECRET_ACCESS_KEY.into()),
+    }
 }
