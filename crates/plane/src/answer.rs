@@ -1,10 +1,12 @@
 //! What the pipeline gives back: the thing asked for, and what the cache had to do with it.
 
 use crate::stream::ByteStream;
+use blobs::UploadId;
 use bytes::Bytes;
 use http::HeaderValue;
 use oci::range::ByteRange;
-use oci::{Descriptor, Digest, MediaType, Name, Tag};
+use oci::{Descriptor, Digest, MediaType, Name, Reference, Tag};
+use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::CacheStatus;
@@ -46,6 +48,39 @@ pub enum What {
         /// The artifact type they were filtered by (`OCI-Filters-Applied: artifactType`).
         filter: Option<String>,
     },
+    /// An upload session, as it stands.
+    Upload(UploadState),
+    /// A blob is here now: it was pushed, or mounted.
+    BlobCreated {
+        /// The name as the client wrote it.
+        name: String,
+        /// What it hashes to.
+        digest: Digest,
+    },
+    /// A manifest is here now.
+    ManifestCreated {
+        /// The name as the client wrote it.
+        name: String,
+        /// What it was pushed as, for `Location`.
+        reference: Reference,
+        /// What it hashes to.
+        digest: Digest,
+        /// What it refers to: goes back as `OCI-Subject`.
+        subject: Option<Digest>,
+        /// Tags of `?tag=` that name it now: go back as `OCI-Tag`.
+        tags: Vec<Tag>,
+    },
+    /// It is gone.
+    Deleted,
+    /// The upload session is gone.
+    Cancelled,
+    /// Its bytes are to be had elsewhere, by a URL that is good for a while only.
+    Redirect {
+        /// What they hash to.
+        digest: Digest,
+        /// Whoever has it may read the blob: it is never logged.
+        url: SecretString,
+    },
     /// The names this plane knows.
     Catalog {
         /// This page.
@@ -53,6 +88,19 @@ pub enum What {
         /// There is more: ask again with this as `last`.
         more_after: Option<Name>,
     },
+}
+
+/// An upload session, as it stands.
+#[derive(Clone, Debug)]
+pub struct UploadState {
+    /// The name as the client wrote it.
+    pub name: String,
+    /// The session.
+    pub id: UploadId,
+    /// Bytes that are here.
+    pub received_bytes: u64,
+    /// It was only asked for: nothing was begun or extended.
+    pub is_status: bool,
 }
 
 /// Where the answer came from (RFC 9211), for `Cache-Status`, logs and metrics.

@@ -10,14 +10,17 @@ pub enum Method {
     Get,
     /// HEAD: the same answer as GET, without a body and without starting a download.
     Head,
-    /// POST, PUT or PATCH: a push.
-    Push,
+    /// POST: begins an upload.
+    Post,
+    /// PUT: ends an upload, or pushes a manifest.
+    Put,
+    /// PATCH: a piece of an upload.
+    Patch,
     /// DELETE.
     Delete,
     /// Any other.
     Other,
 }
-
 /// Who is at the other end, as far as the connection tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {

@@ -5,6 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+/// The time `age` before another; as far back as times go, if that is further.
+pub(crate) fn before(time: Timestamp, age: Duration) -> Timestamp {
+    time.checked_sub(age).unwrap_or(Timestamp::MIN)
+}
+
 /// Where the time comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<AtomicI64>>);

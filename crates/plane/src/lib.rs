@@ -12,10 +12,14 @@
 mod admin;
 mod answer;
 mod ask;
+mod candidates;
 mod clock;
+mod collect;
 mod decisions;
 mod fill;
 mod freshness;
+mod hosted;
+mod incoming;
 mod jobs;
 mod keep;
 mod lists;
@@ -38,12 +42,14 @@ pub use admin::{
     PinView, PurgeTarget, Purged, RepositoryUsage, RevisionStatus, RevisionView, Status,
     StoreStatus, UpstreamView,
 };
-pub use answer::{BlobAnswer, CacheState, ManifestContent, Served, What};
+pub use answer::{BlobAnswer, CacheState, ManifestContent, Served, UploadState, What};
 pub use ask::{Ask, Method, Peer};
 pub use clock::Clock;
+pub use collect::{GcCounts, GcKept, GcLine, GcName, GcReport, GcSettings};
 pub use decisions::DecisionView;
 pub use fill::FillSettings;
-pub use jobs::{JobState, JobView, PrefetchRequest, Reported, VerifyRequest};
+pub use incoming::{Incoming, IncomingError};
+pub use jobs::{GcRequest, JobState, JobView, PrefetchRequest, Reported, VerifyRequest};
 pub use keep::KeepSettings;
 pub use pipeline::{Trail, TrailEnd};
 pub use plane::{Options, Plane};
@@ -52,4 +58,4 @@ pub use revisions::{Applied, ApplyError};
 pub use stream::{ByteStream, StreamError};
 pub use view::View;
 
-pub use blobs::ReadHow;
+pub use blobs::{ReadHow, UploadId};

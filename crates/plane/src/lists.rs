@@ -3,16 +3,16 @@
 //! They are kept whole with the freshness of a tag, and paged and filtered here. A list that cannot
 //! be had is an error, never a shorter list.
 
-use crate::answer::CacheState;
+use crate::answer::{CacheState, ManifestContent};
+use crate::candidates::Located;
 use crate::fill::refusal_of;
 use crate::freshness::Verdict;
 use crate::memory::{ListingOf, ListingState};
 use crate::refusal::Refusal;
-use crate::routes::Located;
 use crate::shelf::Shelf;
 use crate::singleflight::Flights;
 use bytes::Bytes;
-use oci::{Descriptor, ErrorCode, Manifest, MediaType, Name, Tag};
+use oci::{Descriptor, ErrorCode, EvidenceTag, Manifest, MediaType, Name, Tag};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use telemetry::CacheStatus;
@@ -58,7 +58,7 @@ impl Lists {
         located: &Located,
         of: ListingOf,
     ) -> Result<(Arc<ListingState>, CacheState), Refusal> {
-        let freshness = &located.repository.freshness;
+        let freshness = &located.remote.freshness;
         let known = self.shelf.listing(&located.name, &of).await;
         if let Some(listing) = &known {
             let age = self.shelf.clock.since(listing.at);
@@ -110,7 +110,7 @@ impl Lists {
     ) -> impl Future<Output = Option<Listed>> + Send + 'static {
         let (shelf, located, of) = (self.shelf.clone(), located.clone(), of.clone());
         async move {
-            let upstream = located.repository.upstream.clone()?;
+            let upstream = located.remote.upstream.clone()?;
             let name = &located.upstream_name;
             let body = match &of {
                 ListingOf::Tags => upstream.tags(name, class).await.map(|mut tags| {
@@ -135,6 +135,29 @@ impl Lists {
 /// The tag in whose stead a list's age is judged.
 static LIST: std::sync::LazyLock<Tag> =
     std::sync::LazyLock::new(|| Tag::referrers_fallback(&oci::Digest::sha256(b"list")));
+
+/// What a manifest under an evidence tag adds to a list of referrers: an index under the fallback
+/// tag its entries, one of cosign's itself, by the type that tells what it is.
+pub(crate) fn evidence(kind: EvidenceTag, content: &ManifestContent) -> Vec<Descriptor> {
+    let artifact_type = match kind {
+        EvidenceTag::Referrers => {
+            let parsed = Manifest::parse(&content.bytes, Some(&content.media_type));
+            return parsed.map(|index| index.manifests).unwrap_or_default();
+        }
+        EvidenceTag::Signature => "application/vnd.dev.cosign.artifact.sig.v1+json",
+        EvidenceTag::Attestation => "application/vnd.dev.cosign.artifact.att.v1+json",
+        EvidenceTag::Sbom => "application/vnd.dev.cosign.artifact.sbom.v1+json",
+    };
+    vec![Descriptor {
+        media_type: content.media_type.clone(),
+        digest: content.digest,
+        size_bytes: content.bytes.len() as u64,
+        platform: None,
+        artifact_type: Some(artifact_type.to_owned()),
+        annotations: std::collections::BTreeMap::new(),
+        is_foreign: false,
+    }]
+}
 
 /// Descriptors as an OCI index.
 pub(crate) fn index(descriptors: &[Descriptor]) -> Value {

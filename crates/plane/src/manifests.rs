@@ -1,10 +1,10 @@
 //! Fetching a manifest: whole, checked, stored, noted; once for all who ask at the same time.
 
 use crate::answer::ManifestContent;
+use crate::candidates::Located;
 use crate::fill::refusal_of;
 use crate::memory::Thing;
 use crate::refusal::Refusal;
-use crate::routes::Located;
 use crate::shelf::{ContentNote, Shelf};
 use crate::singleflight::Flights;
 use catalog::Batch;
@@ -93,18 +93,18 @@ impl Manifests {
     ) -> impl Future<Output = Fetch> + Send + 'static {
         let (shelf, located, reference) = (self.shelf.clone(), located.clone(), reference.clone());
         async move {
-            let Some(upstream) = located.repository.upstream.clone() else {
+            let Some(upstream) = located.remote.upstream.clone() else {
                 return Err(FetchFailure::Internal("the repository has no upstream".into()));
             };
             let asked = upstream.manifest(&located.upstream_name, &reference, class).await;
             match asked {
                 Ok(answer) => {
-                    let private_to = located.repository.scope(&located.upstream_name);
+                    let private_to = located.scope();
                     store(&shelf, &located, &reference, answer, private_to).await
                 }
                 Err(failure) => {
                     if failure.kind() == FailureKind::Absent {
-                        let ttl = located.repository.freshness.absent_ttl;
+                        let ttl = located.remote.freshness.absent_ttl;
                         let (thing, reason) = (Thing::Manifest(reference), failure.reason());
                         shelf.memory.put_absence(&located.name, &thing, reason, ttl);
                     }
@@ -126,7 +126,7 @@ async fn store(
     let parsed = match Manifest::parse(&answer.bytes, Some(&answer.media_type)) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let upstream = &located.repository.upstream_name;
+            let upstream = &located.remote.upstream_name;
             let text = format!("upstream {upstream} sent what is no manifest: {error}");
             return Err(FetchFailure::Garbage(text.into()));
         }

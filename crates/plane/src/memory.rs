@@ -8,6 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use moka::sync::Cache;
 use oci::{Digest, MediaType, Name, Reference, Tag};
+use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -97,6 +98,8 @@ pub(crate) struct Memory {
     manifests: Cache<Digest, Arc<ManifestContent>>,
     listings: Cache<(Name, ListingOf), Arc<ListingState>>,
     absences: Cache<(Name, Thing), Absence>,
+    /// Counts what was taken back of hosted names; held while it is.
+    changes: Arc<RwLock<u64>>,
 }
 
 impl Memory {
@@ -117,6 +120,7 @@ impl Memory {
                 .max_capacity(ABSENCES_MAX)
                 .time_to_live(Duration::from_secs(24 * 3600))
                 .build(),
+            changes: Arc::default(),
         }
     }
 
@@ -127,6 +131,38 @@ impl Memory {
     /// Remembers what the catalog says, unless something newer was learned meanwhile; what counts.
     pub(crate) fn recall_tag(&self, name: &Name, tag: &Tag, state: TagState) -> TagState {
         self.tags.entry((name.clone(), tag.clone())).or_insert(state).into_value()
+    }
+
+    /// How often something was taken back. To be asked before the catalog is read.
+    pub(crate) fn changes(&self) -> u64 {
+        *self.changes.read()
+    }
+
+    /// Takes something back. What readers learned before and did not remember yet is not remembered.
+    pub(crate) fn withdraw(&self, take_back: impl FnOnce(&Self)) {
+        let mut changes = self.changes.write();
+        *changes += 1;
+        take_back(self);
+    }
+
+    /// As [`recall_tag`](Self::recall_tag), unless something was taken back since.
+    pub(crate) fn recall_tag_since(&self, seen: u64, name: &Name, tag: &Tag, state: TagState) {
+        let changes = self.changes.read();
+        if *changes == seen {
+            self.recall_tag(name, tag, state);
+        }
+    }
+
+    /// As [`recall_content`](Self::recall_content), unless something was taken back since.
+    pub(crate) fn recall_content_since(
+        &self,
+        seen: u64,
+        name: &Name,
+        digest: &Digest,
+        state: ContentState,
+    ) -> Arc<ContentState> {
+        let changes = self.changes.read();
+        if *changes == seen { self.recall_content(name, digest, state) } else { Arc::new(state) }
     }
 
     pub(crate) fn put_tag(&self, name: &Name, tag: &Tag, state: TagState) {

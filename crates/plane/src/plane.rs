@@ -4,8 +4,10 @@ use crate::admin::{AdminError, Status};
 use crate::answer::Served;
 use crate::ask::{Ask, Peer};
 use crate::clock::Clock;
+use crate::collect::{Collector, GcSettings};
 use crate::decisions::Denials;
 use crate::fill::{FillSettings, Fills};
+use crate::incoming::Incoming;
 use crate::jobs::Jobs;
 use crate::keep::{Keep, KeepSettings};
 use crate::lists::Lists;
@@ -44,6 +46,8 @@ pub struct Options {
     pub access_log: Option<AccessLog>,
     /// How much is kept.
     pub keep: KeepSettings,
+    /// When hosted content that nothing needs goes.
+    pub gc: GcSettings,
     /// Downloads.
     pub fills: FillSettings,
     /// The time.
@@ -103,6 +107,7 @@ pub struct Plane {
     pub(crate) core: Arc<Core>,
     pub(crate) revisions: Revisions,
     pub(crate) keep: Arc<Keep>,
+    pub(crate) collector: Arc<Collector>,
     pub(crate) jobs: Jobs,
     recorder: Arc<Recorder>,
     stopping: AtomicBool,
@@ -119,7 +124,8 @@ impl Plane {
         read: Result<Set, Problems>,
         source: &str,
     ) -> Result<Arc<Self>, ApplyError> {
-        let Options { data_dir, store, catalog, metrics, access_log, keep, fills, clock } = options;
+        let Options { data_dir, store, catalog, metrics, access_log, keep, gc, fills, clock } =
+            options;
         let shelf = Arc::new(Shelf::new(store, catalog, clock, metrics.clone()));
         let (revisions, view) = Revisions::start(&shelf, data_dir, read, source).await?;
         let manifests = Manifests::new(shelf.clone());
@@ -134,24 +140,32 @@ impl Plane {
         });
         core.prepare_upstreams();
         let keep = Keep::start(core.clone(), keep, fills.parts_max_bytes).await;
-        let jobs = Jobs::start(core.clone()).await;
+        let collector = Collector::start(core.clone(), keep.clone(), gc);
+        let jobs = Jobs::start(core.clone(), collector.clone()).await;
         let recorder = Arc::new(Recorder { metrics, access_log });
         Ok(Arc::new(Self {
             core,
             revisions,
             keep,
+            collector,
             jobs,
             recorder,
             stopping: AtomicBool::new(false),
         }))
     }
 
-    /// Answers a request for the distribution API: the pipeline, `identify` to `serve`.
+    /// Answers a request for the distribution API: the pipeline, `identify` to `serve`. `incoming` is
+    /// read only for a request that writes, and only after it was permitted.
     ///
     /// # Errors
     /// Every negative answer, with the line that people see.
-    pub async fn handle(&self, ask: &Ask<'_>, trail: &mut Trail) -> Result<Served, Refusal> {
-        pipeline::handle(&self.core, ask, trail).await
+    pub async fn handle(
+        &self,
+        ask: &Ask<'_>,
+        incoming: Incoming,
+        trail: &mut Trail,
+    ) -> Result<Served, Refusal> {
+        pipeline::handle(&self.core, ask, incoming, trail).await
     }
 
     /// Begins the trail of any request, of the distribution API or not.
@@ -204,6 +218,7 @@ impl Plane {
         self.set_stopping();
         let work = async {
             self.jobs.stop().await;
+            self.collector.stop().await;
             self.core.fills.stop().await;
             self.keep.stop().await;
         };
@@ -219,7 +234,8 @@ impl Plane {
     pub fn may_administer(&self, peer: Peer) -> Result<(), AdminError> {
         let principal = pipeline::identify(&peer);
         let intent = Intent { action: Action::Administer, name: None, object: Object::Catalog };
-        policy::may_ask(&self.core.view().access, &principal, &intent, None)
+        let candidate = policy::Candidate { intent: &intent, private_to: None };
+        policy::may_ask(&self.core.view().access, &principal, &[candidate])
             .map(drop)
             .map_err(|denial| AdminError::Denied(Box::new(denial)))
     }

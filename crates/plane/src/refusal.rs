@@ -1,5 +1,7 @@
 //! Every way not to get what was asked for. `edge` has the one table that maps them to statuses.
 
+use crate::incoming::IncomingError;
+use blobs::UploadId;
 use oci::{ErrorCode, route::RouteError};
 use policy::Denial;
 use std::time::Duration;
@@ -25,6 +27,44 @@ pub enum Refusal {
     /// No repository has this name.
     #[error("{0}")]
     NoRepository(String),
+    /// What is pushed cannot be taken as it is.
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong with it.
+        code: ErrorCode,
+        /// In one line, with what to do.
+        reason: String,
+    },
+    /// What is pushed is larger than anything of its kind may be.
+    #[error("{what} is larger than {max_bytes} bytes, the most that is taken here")]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// There is no such upload session, or it is somebody else's.
+    #[error("no such upload session under this name; begin a new one by POST")]
+    UploadUnknown,
+    /// The session is in use by another request.
+    #[error("another request is writing to this upload session")]
+    UploadBusy,
+    /// The bytes of a chunk do not follow those that are there.
+    #[error("the chunk does not begin where the upload stands: {received_bytes} bytes are here")]
+    UploadRange {
+        /// The name as the client wrote it.
+        asked_name: String,
+        /// The session.
+        id: UploadId,
+        /// How many bytes it has.
+        received_bytes: u64,
+    },
+    /// The body of the request did not come to its end.
+    #[error("{0}; what came of it is kept in the upload session, if there is one")]
+    Incoming(IncomingError),
+    /// What is asked collides with what is there.
+    #[error("{0}")]
+    Conflict(String),
     /// A remote repository takes no pushes, uploads or deletes.
     #[error("{0}")]
     Unsupported(String),

@@ -5,27 +5,16 @@
 //! write it there (`plane.example/mine.example/team/app`). All three lead to the same repository and the same canonical name;
 //! everything behind this module knows only that name.
 
+use crate::candidates::{self, Found};
 use crate::refusal::Refusal;
 use crate::view::Repository;
-use oci::{Name, NameError, route::RouteError};
+use oci::route::RouteError;
 use policy::Denial;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Docker Hub, which engines mean by a name without a registry.
 const HUB: &str = "docker.io";
-
-/// Which repository a request is for, and what it is called there.
-#[derive(Clone, Debug)]
-pub(crate) struct Located {
-    pub(crate) repository: Arc<Repository>,
-    /// The canonical name.
-    pub(crate) name: Name,
-    /// What the upstream calls it.
-    pub(crate) upstream_name: Name,
-    /// The registry named by `?ns=`, if the request was routed by it.
-    pub(crate) namespace: Option<String>,
-}
 
 /// Every way to a repository.
 #[derive(Clone, Debug, Default)]
@@ -34,12 +23,15 @@ pub(crate) struct Routes {
     /// Most segments of any path.
     path_segments_max: usize,
     by_host: HashMap<String, Arc<Repository>>,
+    /// By `metadata.name`, as members of virtual repositories are named.
+    by_name: HashMap<String, Arc<Repository>>,
 }
 
 impl Routes {
     pub(crate) fn new(repositories: &[Arc<Repository>]) -> Self {
         let mut routes = Self::default();
         for repository in repositories {
+            routes.by_name.insert(repository.name().to_string(), repository.clone());
             for path in repository.paths() {
                 let segments = path.segments().count();
                 routes.path_segments_max = routes.path_segments_max.max(segments);
@@ -52,26 +44,27 @@ impl Routes {
         routes
     }
 
-    /// Finds the repository and the canonical name. `name` is checked already.
+    /// Finds who may have a name: the repository itself, or members of a virtual one, each with the
+    /// canonical name there. `name` is checked already.
     pub(crate) fn locate(
         &self,
         name: &str,
         host: Option<&str>,
         ns: Option<&str>,
-    ) -> Result<Located, Refusal> {
+    ) -> Result<Found, Refusal> {
         if let Some(ns) = ns.filter(|ns| !host.is_some_and(|host| host.eq_ignore_ascii_case(ns))) {
             let Some(repository) = self.host(ns) else {
                 return Err(Denial::foreign_namespace(ns).into());
             };
             // With `override_path`, containerd sends both: `/v2/docker.io/library/x?ns=docker.io`.
             let rest = self.strip(repository, name).unwrap_or(name);
-            return Self::located(repository, rest, Some(ns.to_owned()));
+            return self.found(repository, rest, Some(ns.to_owned()));
         }
         if let Some(repository) = host.and_then(|host| self.host(host)) {
-            return Self::located(repository, name, None);
+            return self.found(repository, name, None);
         }
         match self.path(name) {
-            Some((repository, rest)) => Self::located(repository, rest, None),
+            Some((repository, rest)) => self.found(repository, rest, None),
             None => Err(self.no_repository(name)),
         }
     }
@@ -117,15 +110,20 @@ impl Routes {
         })
     }
 
-    fn located(
+    /// A repository by its `metadata.name`.
+    pub(crate) fn repository(&self, name: &str) -> Option<&Arc<Repository>> {
+        self.by_name.get(name)
+    }
+
+    fn found(
+        &self,
         repository: &Arc<Repository>,
         rest: &str,
         namespace: Option<String>,
-    ) -> Result<Located, Refusal> {
-        let (name, upstream_name) = repository
-            .names(rest)
-            .map_err(|error: NameError| Refusal::Route(RouteError::Name(error)))?;
-        Ok(Located { repository: repository.clone(), name, upstream_name, namespace })
+    ) -> Result<Found, Refusal> {
+        let named = candidates::of(self, repository, rest)
+            .map_err(|error| Refusal::Route(RouteError::Name(error)))?;
+        Ok(Found { repository: repository.clone(), namespace, ..named })
     }
 
     fn no_repository(&self, name: &str) -> Refusal {
@@ -158,6 +156,7 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::candidates::Candidate;
 
     fn routes() -> Routes {
         let repository = |name: &str, paths: &[&str], hosts: &[&str], library: bool| {
@@ -177,7 +176,12 @@ mod tests {
 
     fn name(name: &str, host: Option<&str>, ns: Option<&str>) -> String {
         match routes().locate(name, host, ns) {
-            Ok(located) => format!("{} ({})", located.name, located.upstream_name),
+            Ok(found) => match &found.candidates[0] {
+                Candidate::Remote(located) => {
+                    format!("{} ({})", located.name, located.upstream_name)
+                }
+                Candidate::Hosted(hosted) => hosted.name.to_string(),
+            },
             Err(refusal) => format!("! {refusal}"),
         }
     }
@@ -225,8 +229,8 @@ mod tests {
             Arc::new(Repository::for_tests(name, &[name], hosts, false))
         };
         let routes = Routes::new(&[repository("a", &["b"]), repository("b", &[])]);
-        let located = routes.locate("b/x", here, None).unwrap();
-        assert_eq!(located.name.as_str(), "b/x", "a path comes first");
+        let found = routes.locate("b/x", here, None).unwrap();
+        assert_eq!(found.candidates[0].name().as_str(), "b/x", "a path comes first");
         assert!(name("hub.corp", here, None).contains("not an image"));
     }
 

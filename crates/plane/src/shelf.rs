@@ -228,6 +228,7 @@ impl Shelf {
                 size_bytes: note.size_bytes,
                 media_type,
                 private_to: note.private_to.map(str::to_owned),
+                is_hosted: false,
                 at,
             },
         );

@@ -8,11 +8,11 @@
 //! What asks an upstream is boxed: the way of a warm pull stays small enough to move cheaply.
 
 use crate::answer::{CacheState, ManifestContent};
+use crate::candidates::Located;
 use crate::freshness::Verdict;
 use crate::manifests::{FetchFailure, Fetched, Manifests, is_public_somewhere};
 use crate::memory::{ContentState, TagState, Thing};
 use crate::refusal::Refusal;
-use crate::routes::Located;
 use crate::shelf::{ContentNote, Shelf};
 use crate::singleflight::Flights;
 use catalog::Batch;
@@ -88,7 +88,7 @@ impl Resolver {
             return Box::pin(self.fetch(located, &Reference::Tag(tag.clone()), class)).await;
         };
         let known = Known { content, private_to: held.private_to.clone(), state };
-        let freshness = &located.repository.freshness;
+        let freshness = &located.remote.freshness;
         let age = self.shelf.clock.since(state.checked_at);
         if let Some(since) = state.gone_since {
             if age < freshness.absent_ttl {
@@ -115,7 +115,7 @@ impl Resolver {
         known: Known,
         age: Duration,
     ) -> Result<Resolved, Refusal> {
-        let freshness = &located.repository.freshness;
+        let freshness = &located.remote.freshness;
         let serves = freshness.serves_on_error(age);
         let key = (located.name.clone(), tag.clone());
         if serves && known.state.gone_since.is_none() && self.quiet.contains_key(&key) {
@@ -176,7 +176,7 @@ impl Resolver {
     }
 
     async fn look(&self, located: &Located, tag: &Tag, state: TagState, class: Class) -> Found {
-        let Some(upstream) = &located.repository.upstream else {
+        let Some(upstream) = &located.remote.upstream else {
             return Found::Unknown(FetchFailure::Internal("the repository has no upstream".into()));
         };
         let reference = Reference::Tag(tag.clone());
@@ -220,7 +220,7 @@ impl Resolver {
         since: jiff::Timestamp,
     ) -> Result<Resolved, Refusal> {
         let gone_for = self.shelf.clock.since(since);
-        if located.repository.freshness.serves_deleted(gone_for) {
+        if located.remote.freshness.serves_deleted(gone_for) {
             let age = self.shelf.clock.since(known.state.checked_at);
             return Ok(known.resolved(CacheStatus::Stale, age, false));
         }
@@ -228,7 +228,7 @@ impl Resolver {
             code: ErrorCode::ManifestUnknown,
             reason: format!(
                 "upstream {} deleted {}:{tag}, and onUpstreamDelete of repository {} says not to serve it any more",
-                located.repository.upstream_name,
+                located.remote.upstream_name,
                 located.name,
                 located.repository.name()
             ),
@@ -315,7 +315,7 @@ impl Resolver {
         if let Some(absence) = self.shelf.memory.absence(&located.name, &thing) {
             return Err(Refusal::Absent { code, reason: absence.reason.to_string() });
         }
-        let Some(upstream) = &located.repository.upstream else {
+        let Some(upstream) = &located.remote.upstream else {
             return Err(Refusal::Internal("the repository has no upstream".to_owned()));
         };
         let name = &located.upstream_name;
@@ -326,7 +326,7 @@ impl Resolver {
         };
         match asked {
             Ok(size_bytes) => {
-                let scope = located.repository.scope(name);
+                let scope = located.scope();
                 if let Some(held_bytes) = proof.size_bytes {
                     let is_manifest = proof.is_manifest;
                     self.shelf.take_in(digest, is_manifest, held_bytes, size_bytes).await;
@@ -337,7 +337,7 @@ impl Resolver {
             }
             Err(failure) => {
                 if failure.kind() == FailureKind::Absent {
-                    let ttl = located.repository.freshness.absent_ttl;
+                    let ttl = located.remote.freshness.absent_ttl;
                     self.shelf.memory.put_absence(&located.name, &thing, failure.reason(), ttl);
                 }
                 Err(crate::fill::refusal_of(&failure, code))
@@ -364,7 +364,7 @@ impl Resolver {
     /// A stored manifest of this name lists it, and the bytes are public anyway: proof enough, so
     /// that an outage does not hide what the plane holds.
     async fn is_listed_and_public(&self, located: &Located, digest: &Digest) -> bool {
-        if located.repository.scope(&located.upstream_name).is_some() {
+        if located.scope().is_some() {
             return false;
         }
         let (name, child) = (located.name.clone(), *digest);

@@ -69,7 +69,7 @@ impl Plane {
         let view = self.core.view();
         let share = |name: &str| {
             let repository = view.repositories.iter().find(|r| r.name().as_str() == name)?;
-            repository.cache_share_bytes
+            repository.remote()?.cache_share_bytes
         };
         let (_, disk, _) = self.keep.known();
         Ok(CacheStats {
@@ -201,13 +201,13 @@ impl Plane {
     /// # Errors
     /// When the reference cannot be read, or the catalog does not answer.
     pub async fn pin(&self, reference: &str) -> Result<PinView, AdminError> {
-        let (located, reference) = parse_reference(&self.core.view(), reference)?;
+        let (name, reference) = self.pinnable(reference)?;
         let now = self.core.shelf.clock.now();
         let mut batch = Batch::new();
-        batch.pin(&located.name, &reference, now);
+        batch.pin(&name, &reference, now);
         self.write(batch).await?;
         Ok(PinView {
-            name: located.name.to_string(),
+            name: name.to_string(),
             reference: Some(reference.to_string()),
             since: Some(now),
             repository: None,
@@ -219,14 +219,14 @@ impl Plane {
     /// # Errors
     /// When the reference cannot be read, or is not pinned.
     pub async fn unpin(&self, reference: &str) -> Result<(), AdminError> {
-        let (located, reference) = parse_reference(&self.core.view(), reference)?;
+        let (name, reference) = self.pinnable(reference)?;
         let pins = read(self.core.shelf.blocking(|shelf| shelf.catalog.pins()).await)?;
-        if !pins.iter().any(|pin| pin.name == located.name && pin.reference == reference) {
-            let text = format!("{} {reference} is not pinned by command", located.name);
+        if !pins.iter().any(|pin| pin.name == name && pin.reference == reference) {
+            let text = format!("{} {reference} is not pinned by command", name);
             return Err(AdminError::NotFound(text));
         }
         let mut batch = Batch::new();
-        batch.unpin(&located.name, &reference);
+        batch.unpin(&name, &reference);
         self.write(batch).await
     }
 
@@ -256,10 +256,21 @@ impl Plane {
         Ok(pins)
     }
 
+    /// The canonical name of what is to be pinned: of a virtual repository, of its first member that
+    /// is asked for it.
+    fn pinnable(&self, text: &str) -> Result<(Name, Reference), AdminError> {
+        let (found, reference) = parse_reference(&self.core.view(), text)?;
+        let first = found.first().map(|candidate| candidate.name().clone());
+        let unknown = || AdminError::NotFound(format!("no repository takes {text:?}"));
+        Ok((first.ok_or_else(unknown)?, reference))
+    }
+
     /// The canonical name of what a client calls `name`.
     fn canonical(&self, name: &Name) -> Result<Name, AdminError> {
-        let located = self.core.view().routes.locate(name.as_str(), None, None);
-        located.map(|l| l.name).map_err(|refusal| AdminError::NotFound(refusal.to_string()))
+        let found = self.core.view().routes.locate(name.as_str(), None, None);
+        let found = found.map_err(|refusal| AdminError::NotFound(refusal.to_string()))?;
+        let first = found.first().map(|candidate| candidate.name().clone());
+        first.ok_or_else(|| AdminError::NotFound(format!("no repository takes the name {name}")))
     }
 }
 

@@ -1,13 +1,16 @@
 //! Work longer than a second: it has an id, progress, can be cancelled, and survives a restart
 //! (contracts §10).
 
+mod gc;
 mod prefetch;
 mod verify;
 
+pub use gc::GcRequest;
 pub(crate) use prefetch::parse as parse_reference;
 pub use verify::VerifyRequest;
 
 use crate::admin::AdminError;
+use crate::collect::{Collector, GcReport};
 use crate::plane::{Core, Plane};
 use catalog::{Batch, JobRow};
 use jiff::Timestamp;
@@ -76,6 +79,9 @@ pub struct JobView {
     pub held_bytes: u64,
     /// One entry for each thing it was asked to do.
     pub items: Vec<Reported>,
+    /// Of a collection: what goes and what stays. Its lists come with the end.
+    #[serde(default)]
+    pub gc: Option<Box<GcReport>>,
     /// When it was asked for.
     pub created: Timestamp,
     /// When it last changed.
@@ -100,6 +106,7 @@ pub struct Reported {
 enum Spec {
     Prefetch(PrefetchRequest),
     Verify(VerifyRequest),
+    Gc(GcRequest),
 }
 
 impl Spec {
@@ -107,6 +114,7 @@ impl Spec {
         match self {
             Self::Prefetch(_) => "prefetch",
             Self::Verify(_) => "verify",
+            Self::Gc(_) => "gc",
         }
     }
 
@@ -115,6 +123,7 @@ impl Spec {
         let json = match self {
             Self::Prefetch(request) => serde_json::to_string(request),
             Self::Verify(request) => serde_json::to_string(request),
+            Self::Gc(request) => serde_json::to_string(request),
         };
         json.unwrap_or_default()
     }
@@ -124,6 +133,7 @@ impl Spec {
         match kind {
             "prefetch" => serde_json::from_str(json).ok().map(Self::Prefetch),
             "verify" => serde_json::from_str(json).ok().map(Self::Verify),
+            "gc" => serde_json::from_str(json).ok().map(Self::Gc),
             _ => None,
         }
     }
@@ -142,6 +152,7 @@ pub(crate) struct Jobs(Arc<Inner>);
 
 struct Inner {
     core: Arc<Core>,
+    collector: Arc<Collector>,
     held: Mutex<BTreeMap<String, Arc<Held>>>,
     turns: Semaphore,
     stop: CancellationToken,
@@ -158,9 +169,10 @@ impl JobState {
 
 impl Jobs {
     /// Takes up what the last process left undone.
-    pub(crate) async fn start(core: Arc<Core>) -> Self {
+    pub(crate) async fn start(core: Arc<Core>, collector: Arc<Collector>) -> Self {
         let jobs = Self(Arc::new(Inner {
             core: core.clone(),
+            collector,
             held: Mutex::default(),
             turns: Semaphore::new(RUNNING_MAX),
             stop: CancellationToken::new(),
@@ -216,6 +228,7 @@ impl Jobs {
                 match &job.spec {
                     Spec::Prefetch(request) => prefetch::run(core, &job, request).await,
                     Spec::Verify(request) => verify::run(core, &job, request).await,
+                    Spec::Gc(request) => gc::run(core, &self.0.collector, &job, request).await,
                 }
             };
             job.cancel.run_until_cancelled(work).await;
@@ -261,6 +274,7 @@ impl Jobs {
             done_bytes: 0,
             held_bytes: 0,
             items: things.into_iter().map(queued).collect(),
+            gc: None,
             created: now,
             updated: now,
         };
@@ -343,6 +357,21 @@ impl Plane {
     pub async fn verify(&self, request: VerifyRequest) -> Result<JobView, AdminError> {
         let thing = verify::check(&self.core.view(), &request)?;
         self.jobs.begin(Spec::Verify(request), vec![thing])
+    }
+
+    /// Begins to take away what hosted names hold and nothing needs, or to tell what that would be.
+    ///
+    /// # Errors
+    /// When the request cannot be read, no such hosted repository is known, or too many jobs wait.
+    pub async fn gc(&self, request: GcRequest) -> Result<JobView, AdminError> {
+        let thing = gc::check(&self.core.view(), &request)?;
+        self.jobs.begin(Spec::Gc(request), vec![thing])
+    }
+
+    /// Goes once through all hosted names, as it comes every interval. For tests.
+    #[doc(hidden)]
+    pub async fn collect_round(&self) -> GcReport {
+        self.collector.round().await
     }
 
     /// Goes once round the store as housekeeping does, without its pauses. For tests.

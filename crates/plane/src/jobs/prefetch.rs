@@ -3,11 +3,11 @@
 
 use super::{Held, JobState, PrefetchRequest};
 use crate::admin::AdminError;
+use crate::candidates::{Candidate, Found, Located};
 use crate::fill::FillReader;
 use crate::pipeline::{self, Brought};
 use crate::plane::Core;
 use crate::refusal::Refusal;
-use crate::routes::Located;
 use crate::view::View;
 use futures_util::stream::{self, StreamExt};
 use oci::{Descriptor, Digest, Manifest, Name, Platform, Reference, Tag};
@@ -35,7 +35,7 @@ struct Counts {
 }
 
 /// Reads `docker.io/library/alpine:3` or `…@sha256:…` as a client would; without either, `latest`.
-pub(crate) fn parse(view: &View, text: &str) -> Result<(Located, Reference), AdminError> {
+pub(crate) fn parse(view: &View, text: &str) -> Result<(Found, Reference), AdminError> {
     let wrong = |what: String| AdminError::Invalid(format!("reference {text:?}: {what}"));
     let (name, reference) = match text.split_once('@') {
         Some((name, digest)) => {
@@ -57,9 +57,13 @@ pub(crate) fn parse(view: &View, text: &str) -> Result<(Located, Reference), Adm
         },
     };
     Name::parse(name).map_err(|error| wrong(error.to_string()))?;
-    let located =
+    let found =
         view.routes.locate(name, None, None).map_err(|refusal| wrong(refusal.to_string()))?;
-    Ok((located, reference))
+    if found.candidates.is_empty() {
+        let text = format!("no member of {} is asked for this name", found.repository.name());
+        return Err(wrong(text));
+    }
+    Ok((found, reference))
 }
 
 /// Whether a request can begin. A reference that leads nowhere is told with its item, so that a
@@ -124,7 +128,12 @@ async fn item(
     counts: &mut Counts,
 ) -> Result<(), String> {
     let view = core.view();
-    let (located, reference) = parse(&view, text).map_err(|error| error.to_string())?;
+    let (found, reference) = parse(&view, text).map_err(|error| error.to_string())?;
+    let located = found.candidates.into_iter().find_map(|candidate| match candidate {
+        Candidate::Remote(located) => Some(located),
+        Candidate::Hosted(_) => None,
+    });
+    let located = located.ok_or("it is hosted here: there is nothing to fetch")?;
     let mut seen = HashSet::new();
     let mut blobs = Vec::new();
     let digest = manifests(core, &located, &reference, platforms, &mut seen, &mut blobs).await?;

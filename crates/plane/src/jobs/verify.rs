@@ -122,11 +122,16 @@ fn of_repository(shelf: &Shelf, name: String) -> Result<Vec<(Digest, u64)>, Stri
 /// From what is known here; no upstream is asked.
 async fn of_reference(core: &Arc<Core>, text: &str) -> Result<Vec<(Digest, u64)>, String> {
     let view = core.view();
-    let (located, reference) = parse_reference(&view, text).map_err(|error| error.to_string())?;
+    let (found, reference) = parse_reference(&view, text).map_err(|error| error.to_string())?;
     let top = match reference {
         Reference::Digest(digest) => digest,
         Reference::Tag(tag) => {
-            let known = core.shelf.tag(&located.name, &tag).await;
+            let mut known = None;
+            for candidate in &found.candidates {
+                if known.is_none() {
+                    known = core.shelf.tag(candidate.name(), &tag).await;
+                }
+            }
             known.ok_or_else(|| "the cache does not hold it".to_owned())?.digest
         }
     };

@@ -72,7 +72,7 @@ impl Keep {
                 .iter()
                 .filter_map(|repository| {
                     let name = repository.name().as_str();
-                    let over = used(name).checked_sub(repository.cache_share_bytes?)?;
+                    let over = used(name).checked_sub(repository.remote()?.cache_share_bytes?)?;
                     (over > 0).then(|| (name.to_owned(), over))
                 })
                 .collect()

@@ -22,7 +22,7 @@ use oci::{Digest, Name};
 use parking_lot::Mutex;
 pub(crate) use purge::PurgedBlobs;
 pub(crate) use rounds::Pace;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -256,6 +256,21 @@ impl Keep {
             batch.used(&uses, now);
             self.core.shelf.submit(batch);
         }
+    }
+
+    /// Writes all uses that are known, and waits for it: the catalog knows them then. Blocks, for a
+    /// bounded time. `false`: it cannot be written now.
+    pub(crate) fn write_uses(&self) -> bool {
+        self.note_uses(true);
+        self.written(Batch::new())
+    }
+
+    /// Which of these were used and are not written yet, under whatever name. Blocks.
+    pub(crate) fn uses_unwritten(&self, of: &HashSet<Digest>) -> HashSet<Digest> {
+        self.note_uses(false);
+        let state = self.state.lock();
+        let digests = state.uses.iter().map(|(_, digest)| *digest);
+        digests.filter(|digest| of.contains(digest)).collect()
     }
 
     fn look_at_disk(&self) {

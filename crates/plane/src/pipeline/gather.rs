@@ -15,6 +15,7 @@ pub(super) fn gather(target: &Target) -> Facts {
         Target::Blob { digest, private_to, .. } => {
             Facts { private_to: private_to.as_deref().map(str::to_owned), digest: Some(*digest) }
         }
+        Target::Write { write, .. } => Facts { private_to: None, digest: write.digest() },
         Target::Base | Target::Tags { .. } | Target::Referrers { .. } | Target::Catalog { .. } => {
             Facts::default()
         }

@@ -22,18 +22,21 @@
 
 mod gather;
 mod identify;
+mod query;
 mod record;
 mod resolve;
 mod route;
 mod serve;
 
 pub(crate) use identify::identify;
+pub(crate) use query::Query;
 pub(crate) use record::Recorder;
 pub use record::{Trail, TrailEnd};
 pub(crate) use serve::{BlobSource, Brought, fill};
 
 use crate::answer::Served;
 use crate::ask::Ask;
+use crate::incoming::Incoming;
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use std::sync::Arc;
@@ -43,10 +46,11 @@ use telemetry::Outcome;
 pub(crate) async fn handle(
     core: &Arc<Core>,
     ask: &Ask<'_>,
+    incoming: Incoming,
     trail: &mut Trail,
 ) -> Result<Served, Refusal> {
     let view = core.view();
-    let served = stages(core, &view, ask, trail).await;
+    let served = stages(core, &view, ask, incoming, trail).await;
     match &served {
         Ok(served) => trail.set_cache(served.cache, outcome(served)),
         Err(refusal) => {
@@ -67,18 +71,16 @@ async fn stages(
     core: &Arc<Core>,
     view: &Arc<crate::View>,
     ask: &Ask<'_>,
+    incoming: Incoming,
     trail: &mut Trail,
 ) -> Result<Served, Refusal> {
     let principal = identify(&ask.peer);
     let routed = route::route(view, ask, trail)?;
-    let intent = routed.intent();
-    let scope = routed.scope();
-    let leave = policy::may_ask(&view.access, &principal, intent, scope.as_deref())?;
-    routed.is_supported()?;
-    let target = resolve::resolve(core, view, &principal, &routed, leave, trail).await?;
-    let facts = gather::gather(&target);
-    let permit = policy::decide(&view.access, &principal, intent, &facts, &view.revision)?;
-    serve::serve(core, view, ask, routed, target, permit).await
+    let leave = routed.may_ask(view, &principal)?;
+    let found = resolve::resolve(core, view, &principal, &routed, leave, trail).await?;
+    let facts = gather::gather(&found.target);
+    let permit = policy::decide(&view.access, &principal, &found.intent, &facts, &view.revision)?;
+    serve::serve(core, view, ask, incoming, routed, found, permit).await
 }
 
 fn outcome(served: &Served) -> Outcome {

@@ -149,9 +149,16 @@ impl Trail {
             Refusal::Absent { .. } | Refusal::NoRepository(_) => Outcome::Absent,
             Refusal::Indeterminate { .. } => Outcome::Indeterminate,
             Refusal::Internal(_) => Outcome::Failed,
+            Refusal::UploadUnknown => Outcome::Absent,
+            Refusal::Incoming(_) => Outcome::Cancelled,
             Refusal::Route(_)
             | Refusal::Query(_)
             | Refusal::Method { .. }
+            | Refusal::Invalid { .. }
+            | Refusal::TooLarge { .. }
+            | Refusal::UploadBusy
+            | Refusal::UploadRange { .. }
+            | Refusal::Conflict(_)
             | Refusal::Unsupported(_) => Outcome::Invalid,
         });
         if let Refusal::Denied(denial) = refusal {

@@ -1,65 +1,63 @@
-//! Stage 2, route: from method, path, host and query to an intent under a canonical name.
+//! Stage 2, route: from method, path, host and query to what is to be done, and who may have it.
 
 use super::Trail;
+use super::query::{self, Query};
 use crate::ask::{Ask, Method};
+use crate::candidates::{Found, HostedName, PushTo};
+use crate::hosted::Write;
 use crate::refusal::Refusal;
-use crate::routes::Located;
 use crate::view::View;
 use oci::Reference;
 use oci::route::{Route, RouteError};
-use policy::{Action, Intent, Object};
-use std::borrow::Cow;
-
-/// Most entries of a page that a client may ask for; more are cut to it.
-const PAGE_MAX: usize = 10_000;
-/// The longest query that is read.
-const QUERY_MAX_BYTES: usize = 4096;
+use policy::{Action, Intent, Leave, Object, Principal};
 
 /// A request, parsed.
 #[derive(Debug)]
 pub(super) struct Routed {
-    intent: Intent,
-    /// Of requests that name a repository.
-    pub(super) located: Option<Located>,
+    pub(super) action: Action,
+    pub(super) object: Object,
+    /// Of requests that name a repository: who may have it.
+    pub(super) found: Option<Found>,
+    /// Of requests that change something: what.
+    pub(super) write: Option<Write>,
     /// The name as the client wrote it.
     pub(super) asked_name: String,
-    pub(super) page: Page,
+    pub(super) query: Query,
     /// HEAD: nothing is downloaded for it.
     pub(super) is_head: bool,
 }
 
-/// Parameters of lists.
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) n: Option<usize>,
-    pub(super) last: Option<String>,
-    pub(super) artifact_type: Option<String>,
-    ns: Option<String>,
-}
-
 impl Routed {
-    pub(super) fn intent(&self) -> &Intent {
-        &self.intent
-    }
-
-    /// The credential scope that the upstream would be asked with.
-    pub(super) fn scope(&self) -> Option<String> {
-        let located = self.located.as_ref()?;
-        located.repository.scope(&located.upstream_name)
-    }
-
-    /// Whether the repository can do this at all. Asked after access, so that who may not push
-    /// hears that.
-    pub(super) fn is_supported(&self) -> Result<(), Refusal> {
-        match self.intent.action {
-            Action::Push | Action::Delete => {
-                let name = self.intent.name.as_ref().map(ToString::to_string).unwrap_or_default();
-                Err(Refusal::Unsupported(format!(
-                    "{name} is in a remote repository, which takes no pushes and deletes; \
-                     `lockgate cache purge` makes it forget"
-                )))
+    /// Whether the principal may ask this at all.
+    pub(super) fn may_ask(&self, view: &View, principal: &Principal) -> Result<Leave, Refusal> {
+        match &self.found {
+            Some(found) => found.may_ask(&view.access, principal, self.action, &self.object),
+            None => {
+                let intent = self.unnamed();
+                let candidate = policy::Candidate { intent: &intent, private_to: None };
+                Ok(policy::may_ask(&view.access, principal, &[candidate])?)
             }
-            _ => Ok(()),
+        }
+    }
+
+    /// The intent of a request that names no repository.
+    pub(super) fn unnamed(&self) -> Intent {
+        Intent { action: self.action, name: None, object: self.object.clone() }
+    }
+
+    /// Where a push goes. Asked after access, so that who may not push hears that.
+    pub(super) fn push_target(&self) -> Result<HostedName, Refusal> {
+        let found = self.found.as_ref();
+        match found.map(|found| &found.push_to) {
+            Some(PushTo::Hosted(hosted)) => Ok(hosted.clone()),
+            Some(PushTo::Remote(located)) => Err(Refusal::Unsupported(format!(
+                "{} is in a remote repository, which takes no pushes and deletes; \
+                 `lockgate cache purge` makes it forget",
+                located.name
+            ))),
+            Some(PushTo::Nowhere) | None => {
+                Err(Refusal::Internal("a push without a name got past access".to_owned()))
+            }
         }
     }
 }
@@ -75,21 +73,21 @@ pub(super) fn route(view: &View, ask: &Ask<'_>, trail: &mut Trail) -> Result<Rou
     };
     trail.set_route(label(&route));
     allow(&route, ask.method)?;
-    let page = page(ask.query)?;
+    let query = query::read(ask.query)?;
     let (name, action, object) = parts(&route, ask.method);
-    let located = match name {
-        Some(name) => Some(view.routes.locate(name, ask.host, page.ns.as_deref())?),
+    let found = match name {
+        Some(name) => Some(view.routes.locate(name, ask.host, query.ns.as_deref())?),
         None => None,
     };
-    if let Some(located) = &located {
-        trail.set_target(&located.name, reference(&object));
+    if let Some(candidate) = found.as_ref().and_then(Found::first) {
+        trail.set_target(candidate.name(), reference(&object));
     }
-    let intent = Intent { action, name: located.as_ref().map(|l| l.name.clone()), object };
-    let asked_name = match intent.object {
-        Object::Tags => name.unwrap_or_default().to_owned(),
-        _ => String::new(),
-    };
-    Ok(Routed { intent, located, asked_name, page, is_head: ask.method == Method::Head })
+    let write = write(&route, ask.method)?;
+    // Only lists and writes say the name back.
+    let is_said_back = write.is_some() || matches!(object, Object::Tags);
+    let asked_name = name.filter(|_| is_said_back).unwrap_or_default().to_owned();
+    let is_head = ask.method == Method::Head;
+    Ok(Routed { action, object, found, write, asked_name, query, is_head })
 }
 
 fn label(route: &Route<'_>) -> telemetry::Route {
@@ -104,7 +102,7 @@ fn label(route: &Route<'_>) -> telemetry::Route {
     }
 }
 
-fn reference(object: &Object) -> Option<String> {
+pub(super) fn reference(object: &Object) -> Option<String> {
     match object {
         Object::Manifest(reference) => Some(reference.to_string()),
         Object::Blob(digest) | Object::Referrers(digest) => Some(digest.to_string()),
@@ -114,17 +112,15 @@ fn reference(object: &Object) -> Option<String> {
 
 /// Whether the endpoint takes the method at all.
 fn allow(route: &Route<'_>, method: Method) -> Result<(), Refusal> {
-    use Method::{Delete, Get, Head, Push};
+    use Method::{Delete, Get, Head, Patch, Post, Put};
     let (takes, allow): (&[Method], &'static str) = match route {
         Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) => {
             (&[Get, Head], "GET, HEAD")
         }
-        // What writes is answered later, and by name; no remote repository takes it (RFC 9110
-        // §10.2.1: `Allow` lists what this resource takes).
-        Route::Manifest(..) => (&[Get, Head, Push, Delete], "GET, HEAD"),
-        Route::Blob(..) => (&[Get, Head, Delete], "GET, HEAD"),
-        Route::Uploads(_) => (&[Push], "POST"),
-        Route::Upload(..) => (&[Get, Push, Delete], "GET, PATCH, PUT, DELETE"),
+        Route::Manifest(..) => (&[Get, Head, Put, Delete], "GET, HEAD, PUT, DELETE"),
+        Route::Blob(..) => (&[Get, Head, Delete], "GET, HEAD, DELETE"),
+        Route::Uploads(_) => (&[Post], "POST"),
+        Route::Upload(..) => (&[Get, Head, Patch, Put, Delete], "GET, HEAD, PATCH, PUT, DELETE"),
     };
     if takes.contains(&method) { Ok(()) } else { Err(Refusal::Method { allow }) }
 }
@@ -132,7 +128,7 @@ fn allow(route: &Route<'_>, method: Method) -> Result<(), Refusal> {
 /// The name, what is to be done, and to what.
 fn parts<'p>(route: &Route<'p>, method: Method) -> (Option<&'p str>, Action, Object) {
     let on_artifact = match method {
-        Method::Push => Action::Push,
+        Method::Post | Method::Put | Method::Patch => Action::Push,
         Method::Delete => Action::Delete,
         _ => Action::Pull,
     };
@@ -151,61 +147,25 @@ fn parts<'p>(route: &Route<'p>, method: Method) -> (Option<&'p str>, Action, Obj
     }
 }
 
-fn page(query: Option<&str>) -> Result<Page, Refusal> {
-    let mut page = Page::default();
-    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(page) };
-    if query.len() > QUERY_MAX_BYTES {
-        return Err(Refusal::Query(format!("the query is longer than {QUERY_MAX_BYTES} bytes")));
-    }
-    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        match key.as_ref() {
-            "n" => once("n", &mut page.n, number(&value)?)?,
-            "last" => once("last", &mut page.last, text("last", value)?)?,
-            "ns" => once("ns", &mut page.ns, text("ns", value)?)?,
-            "artifactType" if !value.is_empty() => {
-                page.artifact_type = Some(text("artifactType", value)?);
-            }
-            // Unknown parameters are for others; the specification adds some now and then.
-            _ => {}
-        }
-    }
-    page.ns = page.ns.filter(|ns| !ns.is_empty());
-    page.last = page.last.filter(|last| !last.is_empty());
-    Ok(page)
-}
-
-/// Takes a parameter that stands once: of two, whoever is in front of us may have judged the other.
-fn once<T>(what: &str, held: &mut Option<T>, value: T) -> Result<(), Refusal> {
-    match held.replace(value) {
-        None => Ok(()),
-        Some(_) => {
-            Err(Refusal::Query(format!("the parameter {what} stands twice in the query; send one")))
-        }
-    }
-}
-
-fn number(value: &str) -> Result<usize, Refusal> {
-    let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    match value.parse::<usize>() {
-        Ok(n) if is_number => Ok(n.min(PAGE_MAX)),
-        // Digits that overflow ask for more than any page has.
-        Err(_) if is_number => Ok(PAGE_MAX),
-        _ => {
-            Err(Refusal::Query("the parameter n is a number of entries, such as n=100".to_owned()))
-        }
-    }
-}
-
-fn text(what: &str, value: Cow<'_, str>) -> Result<String, Refusal> {
-    if value.len() > 512 || value.chars().any(char::is_control) {
-        return Err(Refusal::Query(format!("the parameter {what} cannot be used")));
-    }
-    Ok(value.into_owned())
+/// What is to be changed, if anything is.
+fn write(route: &Route<'_>, method: Method) -> Result<Option<Write>, Refusal> {
+    let session = |id: &str| blobs::UploadId::parse(id).map_err(|_| Refusal::UploadUnknown);
+    Ok(Some(match (route, method) {
+        (Route::Uploads(_), _) => Write::Begin,
+        (Route::Upload(_, id), Method::Get | Method::Head) => Write::Status(session(id)?),
+        (Route::Upload(_, id), Method::Patch) => Write::Extend(session(id)?),
+        (Route::Upload(_, id), Method::Put) => Write::Finish(session(id)?),
+        (Route::Upload(_, id), _) => Write::Cancel(session(id)?),
+        (Route::Manifest(_, reference), Method::Put) => Write::PutManifest(reference.clone()),
+        (Route::Manifest(_, reference), Method::Delete) => Write::DeleteManifest(reference.clone()),
+        (Route::Blob(_, digest), Method::Delete) => Write::DeleteBlob(*digest),
+        _ => return Ok(None),
+    }))
 }
 
 /// The reference of a manifest request.
-pub(super) fn manifest_reference(intent: &Intent) -> Option<&Reference> {
-    match &intent.object {
+pub(super) fn manifest_reference(object: &Object) -> Option<&Reference> {
+    match object {
         Object::Manifest(reference) => Some(reference),
         _ => None,
     }
@@ -216,36 +176,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_are_read_with_care() {
-        let read = page(Some("n=5&last=v1%2F2&ns=docker.io&x=y&artifactType=a%2Fb")).unwrap();
-        assert_eq!((read.n, read.last.as_deref()), (Some(5), Some("v1/2")));
-        assert_eq!(read.ns.as_deref(), Some("docker.io"));
-        assert_eq!(read.artifact_type.as_deref(), Some("a/b"));
-        assert_eq!(page(Some("n=99999999999999999999999")).unwrap().n, Some(PAGE_MAX));
-        for bad in ["n=", "n=-1", "n=x", "n=%00", "ns=%0a", "last=%7f", "ns=a&ns=a", "ns=&ns=a"] {
-            assert!(page(Some(bad)).is_err(), "{bad}");
-        }
-        for twice in ["n=1&n=2", "last=a&last=b"] {
-            assert!(page(Some(twice)).is_err(), "{twice}");
-        }
-        assert!(page(Some("x=1&x=2")).is_ok(), "what we do not read is not judged");
-        assert!(page(Some(&"a".repeat(5000))).is_err());
-        assert!(page(Some("ns=&last=")).unwrap().ns.is_none());
-    }
-
-    #[test]
     fn methods_fit_endpoints() {
         let refused = |path: &str, method| {
             let route = Route::parse(path).unwrap().unwrap();
             allow(&route, method).is_err()
         };
-        assert!(!refused("/v2/a/manifests/1", Method::Push));
-        assert!(refused("/v2/a/tags/list", Method::Push));
+        assert!(!refused("/v2/a/manifests/1", Method::Put));
+        assert!(refused("/v2/a/manifests/1", Method::Post));
+        assert!(refused("/v2/a/tags/list", Method::Put));
         assert!(refused("/v2/a/blobs/uploads/", Method::Get));
         assert!(!refused("/v2/a/blobs/uploads/x", Method::Delete));
         assert!(refused("/v2/", Method::Other));
         let route = Route::parse("/v2/a/manifests/1").unwrap().unwrap();
         let Err(Refusal::Method { allow }) = allow(&route, Method::Other) else { panic!() };
-        assert_eq!(allow, "GET, HEAD");
+        assert_eq!(allow, "GET, HEAD, PUT, DELETE");
     }
 }

@@ -1,14 +1,16 @@
 //! Stage 6, serve: the only place where bytes move, and only for a permit.
 
-use super::resolve::{BlobPlace, Target};
+use super::resolve::{BlobPlace, Resolution, Target};
 use super::route::Routed;
 use crate::answer::{BlobAnswer, CacheState, Served, What};
 use crate::ask::Ask;
+use crate::candidates::Located;
 use crate::fill::{Boarding, FillFailure, FillReader, FillSource};
+use crate::hosted::{self, Push};
+use crate::incoming::Incoming;
 use crate::memory::Thing;
 use crate::plane::Core;
 use crate::refusal::Refusal;
-use crate::routes::Located;
 use crate::stream::{ByteStream, StreamError};
 use crate::tags::Proof;
 use crate::view::View;
@@ -33,39 +35,63 @@ pub(super) async fn serve(
     core: &Arc<Core>,
     view: &Arc<View>,
     ask: &Ask<'_>,
+    incoming: Incoming,
     routed: Routed,
-    target: Target,
+    found: Resolution,
     permit: Permit,
 ) -> Result<Served, Refusal> {
-    let Routed { located, asked_name, page, .. } = routed;
-    let namespace = located.as_ref().and_then(|located| located.namespace.clone());
-    let (what, cache) = match target {
+    let Routed { found: named, asked_name, query, is_head, .. } = routed;
+    let namespace = named.and_then(|named| named.namespace);
+    let (what, cache) = match found.target {
         Target::Base => (What::Base, CacheState::NONE),
         Target::Manifest { content, cache, .. } => (What::Manifest(content), cache),
         Target::Tags { tags, more_after, cache } => {
             (What::Tags { name: asked_name, tags, more_after }, cache)
         }
         Target::Referrers { descriptors, cache } => {
-            (What::Referrers { descriptors, filter: page.artifact_type }, cache)
+            (What::Referrers { descriptors, filter: query.artifact_type }, cache)
         }
         Target::Catalog { names, more_after } => {
             (What::Catalog { names, more_after }, CacheState::NONE)
         }
+        Target::Write { name, write } => {
+            let host = ask.host;
+            let push = Push { core, view, name, asked_name, host, query, incoming, permit };
+            // Boxed: pushes are large, and the warm path is not.
+            (Box::pin(hosted::write(push, write)).await?, CacheState::NONE)
+        }
         Target::Blob { digest, place, private_to, cache } => {
-            let located = located.ok_or_else(|| Refusal::Internal("a blob of no name".into()))?;
+            if let BlobPlace::Stored { blob, .. } = &place
+                && let Some(valid_for) = found.redirect.filter(|_| !is_head)
+                && let Some(what) = redirect(core, blob, valid_for).await
+            {
+                return Ok(Served { what, cache, namespace });
+            }
             let guard = Guard::new(core, view, permit, private_to.as_deref());
-            return blob(core, ask.read, &located, digest, place, cache, guard)
-                .await
-                .map(|(answer, cache)| Served { what: What::Blob(answer), cache, namespace });
+            let (answer, cache) = blob(core, ask.read, digest, place, cache, guard).await?;
+            (What::Blob(answer), cache)
         }
     };
     Ok(Served { what, cache, namespace })
 }
 
+/// A URL of the object store that has the blob. None: it is sent from here.
+async fn redirect(core: &Arc<Core>, blob: &Blob, valid_for: Duration) -> Option<What> {
+    let digest = *blob.digest();
+    let blob = blob.clone();
+    let signed = core.shelf.blocking(move |shelf| shelf.store.presign(&blob, valid_for)).await?;
+    match signed {
+        Ok(url) => Some(What::Redirect { digest, url: url? }),
+        Err(error) => {
+            tracing::warn!(%digest, %error, "a presigned URL cannot be made; the blob is sent");
+            None
+        }
+    }
+}
+
 async fn blob(
     core: &Arc<Core>,
     how: ReadHow,
-    located: &Located,
     digest: Digest,
     place: BlobPlace,
     cache: CacheState,
@@ -79,8 +105,8 @@ async fn blob(
         BlobPlace::Known { size_bytes, media_type } => {
             (Source::Known(size_bytes), media_type, cache)
         }
-        BlobPlace::Upstream { media_type } => {
-            let filling = fill(core, located, &digest, media_type.clone(), Class::Waiting);
+        BlobPlace::Upstream { located, media_type } => {
+            let filling = fill(core, &located, &digest, media_type.clone(), Class::Waiting);
             match Box::pin(filling).await? {
                 Brought::Filling { reader, size_bytes, status } => {
                     let cache = CacheState { status, age: None };
@@ -154,7 +180,7 @@ pub(crate) async fn fill(
             && failure.kind() == FailureKind::Absent
         {
             let (thing, reason) = (Thing::Blob(*digest), failure.reason());
-            let ttl = located.repository.freshness.absent_ttl;
+            let ttl = located.remote.freshness.absent_ttl;
             core.shelf.memory.put_absence(&located.name, &thing, reason, ttl);
         }
         return Err(Refusal::from(&failure));
@@ -168,15 +194,15 @@ fn source_of(
     media_type: Option<MediaType>,
     class: Class,
 ) -> Result<FillSource, Refusal> {
-    let Some(upstream) = located.repository.upstream.clone() else {
+    let Some(upstream) = located.remote.upstream.clone() else {
         return Err(Refusal::Internal("the repository has no upstream".to_owned()));
     };
     Ok(FillSource {
         upstream,
-        upstream_label: located.repository.upstream_name.clone(),
+        upstream_label: located.remote.upstream_name.clone(),
         upstream_name: located.upstream_name.clone(),
         name: located.name.clone(),
-        private_to: located.repository.scope(&located.upstream_name),
+        private_to: located.scope(),
         media_type,
         class,
     })

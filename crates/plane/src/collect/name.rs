@@ -1,0 +1,250 @@
+//! One name: what of it goes, and taking that away.
+//!
+//! Marking and removing are two steps with pushes and pulls between them. What makes them fit is the
+//! number of the name's last change: the catalog removes only what was marked under the number that
+//! still stands, and nothing that was used since ([`catalog::Batch::collect`]).
+
+use super::report::{GcKept, GoneContent, GoneTag, OfName};
+use super::retention::{self, Tags};
+use crate::clock;
+use crate::keep::Keep;
+use crate::shelf::Shelf;
+use crate::view::{Hosted, Repository};
+use catalog::{Batch, Collection, Dead, DeadWhy, MarkQuery, Marked, TagEntry, WriteError};
+use jiff::Timestamp;
+use oci::{Digest, Name, Tag};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tags of one name that are held against retention rules, and the page they are read by.
+const TAGS_MAX: usize = 500_000;
+const TAGS_PAGE: u32 = 5_000;
+/// Contents taken from a name by one write.
+const DEAD_MAX: u32 = 10_000;
+/// Contents of a name that a run which removes nothing looks at.
+const DRY_MAX: u32 = 1_000_000;
+/// How often a name that changes meanwhile is marked again.
+const TRIES: usize = 5;
+/// A use is noted once a minute: it may have been so much later than it says.
+const USE_COARSENESS: Duration = Duration::from_secs(60);
+
+/// One hosted name, with what its repository says of it.
+#[derive(Clone)]
+pub(super) struct Subject {
+    pub(super) repository: Arc<Repository>,
+    pub(super) hosted: Arc<Hosted>,
+    pub(super) name: Name,
+    /// Tags of it that are pinned by command.
+    pub(super) pinned: Vec<Tag>,
+}
+
+/// How long what nothing needs is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Manifests that no tag leads to; `None`: as the repository says.
+    pub(super) untagged_for: Option<Duration>,
+    /// Blobs that no manifest lists.
+    pub(super) blobs_unused_for: Duration,
+    /// Whether nothing is to be removed.
+    pub(super) is_dry: bool,
+}
+
+/// What became of a name.
+pub(super) enum Fate {
+    /// This went, or would go.
+    Looked(OfName),
+    /// It changed again and again meanwhile; perhaps some of it went.
+    Skipped(OfName),
+}
+
+/// Marks one name and takes away what goes.
+pub(super) async fn collect(
+    keep: &Arc<Keep>,
+    shelf: &Arc<Shelf>,
+    subject: &Subject,
+    terms: Terms,
+) -> Result<Fate, String> {
+    let mut all = OfName::default();
+    let mut tries = 0;
+    loop {
+        let (keep, asked) = (keep.clone(), subject.clone());
+        let look = move |shelf: &Shelf| look(&keep, shelf, &asked, terms);
+        let looked = shelf.blocking(look).await;
+        let looked = looked.ok_or("looking at it panicked; see the log")?;
+        let (of, collection, is_all) = match looked.map_err(|error| error.to_string())? {
+            Looked::Gone => return Ok(Fate::Looked(all)),
+            Looked::Found { of, collection, is_all } => (of, collection, is_all),
+            Looked::Changing if tries < TRIES => {
+                tries += 1;
+                continue;
+            }
+            Looked::Changing => return Ok(Fate::Skipped(all)),
+        };
+        all.kept = of.kept;
+        if of.is_empty() || terms.is_dry {
+            all.add(of);
+            all.is_cut = !is_all;
+            return Ok(Fate::Looked(all));
+        }
+        match take(shelf, collection).await {
+            Ok(()) => all.add(of),
+            Err(WriteError::Conflict) if tries < TRIES => {
+                tries += 1;
+                continue;
+            }
+            Err(WriteError::Conflict) => return Ok(Fate::Skipped(all)),
+            Err(error) => return Err(error.to_string()),
+        }
+        if is_all {
+            return Ok(Fate::Looked(all));
+        }
+    }
+}
+
+/// Removes what was marked. Goes on when whoever waits does not: memory must follow the catalog.
+async fn take(shelf: &Arc<Shelf>, collection: Collection) -> Result<(), WriteError> {
+    let shelf = shelf.clone();
+    let work = tokio::spawn(async move {
+        let mut batch = Batch::new();
+        batch.collect(&collection);
+        shelf.catalog.submit(batch).await?;
+        let tags: Vec<Tag> = collection.tags.into_iter().map(|(tag, _)| tag).collect();
+        let digests: Vec<Digest> = collection.contents.into_iter().map(|(it, _)| it).collect();
+        shelf.withdraw(&collection.name, &tags, &digests);
+        Ok(())
+    });
+    work.await.unwrap_or_else(|error| Err(WriteError::Refused(error.to_string())))
+}
+
+/// What a look at a name found.
+enum Looked {
+    Found {
+        of: OfName,
+        collection: Collection,
+        /// Nothing more goes than this.
+        is_all: bool,
+    },
+    /// It was changed while it was looked at.
+    Changing,
+    /// Nothing is left of it.
+    Gone,
+}
+
+/// What of a name goes now. Blocks.
+fn look(
+    keep: &Keep,
+    shelf: &Shelf,
+    subject: &Subject,
+    terms: Terms,
+) -> Result<Looked, catalog::Error> {
+    let now = shelf.clock.now();
+    let Some(change) = shelf.catalog.name_change(&subject.name)? else { return Ok(Looked::Gone) };
+    let tags = tags_of(shelf, subject)?;
+    let nothing = HashSet::new();
+    let (mut of, mut marked) = mark(shelf, subject, terms, (now, &tags, &nothing))?;
+    // What was used and is not in the catalog yet is looked for only where something would go.
+    let contents = of.contents.iter().map(|gone| gone.digest);
+    let wanted: HashSet<Digest> = contents.chain(of.tags.iter().map(|gone| gone.digest)).collect();
+    if !wanted.is_empty() {
+        let recent = keep.uses_unwritten(&wanted);
+        if !recent.is_empty() {
+            (of, marked) = mark(shelf, subject, terms, (now, &tags, &recent))?;
+        }
+    }
+    // A tag that moved since it was held against the rules is another tag.
+    if marked.change != change {
+        return Ok(Looked::Changing);
+    }
+    let collection = marked.collection(&subject.name, now);
+    Ok(Looked::Found { of, collection, is_all: !marked.cut })
+}
+
+/// The tags that retention may take, if a rule speaks of the name at all: not those that belong to
+/// something that is here, which go and stay with it.
+fn tags_of(shelf: &Shelf, subject: &Subject) -> Result<Vec<TagEntry>, catalog::Error> {
+    let mut tags: Vec<TagEntry> = Vec::new();
+    let Some(below) = subject.name.below(subject.repository.name()) else { return Ok(tags) };
+    if !subject.hosted.retention.iter().any(|rule| rule.covers_name(&below)) {
+        return Ok(tags);
+    }
+    let mut after: Option<Tag> = None;
+    loop {
+        let page = shelf.catalog.tag_entries(&subject.name, after.as_ref(), TAGS_PAGE)?;
+        let Some(last) = page.last() else { return Ok(tags) };
+        after = Some(last.tag.clone());
+        for entry in page {
+            let of = entry.tag.evidence_of().map(|(of, _)| of);
+            let belongs = match of {
+                Some(of) => shelf.catalog.content(&subject.name, &of)?.is_some(),
+                None => false,
+            };
+            if !belongs {
+                tags.push(entry);
+            }
+        }
+        if tags.len() > TAGS_MAX {
+            tracing::error!(
+                name = %subject.name,
+                "it has more than {TAGS_MAX} tags: retention leaves them alone"
+            );
+            return Ok(Vec::new());
+        }
+    }
+}
+
+fn mark(
+    shelf: &Shelf,
+    subject: &Subject,
+    terms: Terms,
+    (now, entries, recent): (Timestamp, &[TagEntry], &HashSet<Digest>),
+) -> Result<(OfName, Marked), catalog::Error> {
+    let Subject { repository, hosted, name, pinned } = subject;
+    let (mut gone, mut kept) = (Vec::new(), GcKept::default());
+    if let Some(below) = name.below(repository.name()) {
+        let is_pinned = |entry: &TagEntry| {
+            pinned.contains(&entry.tag) || repository.pins(name, entry.tag.as_str())
+        };
+        let tags = Tags { below: &below, entries, now, recent };
+        (gone, kept) = retention::doomed(&hosted.retention, &tags, is_pinned);
+    }
+    let doomed: HashSet<Tag> = gone.iter().map(|gone| gone.tag.clone()).collect();
+    let untagged_for = terms.untagged_for.or(hosted.untagged.0);
+    let query = MarkQuery {
+        untagged_since: untagged_for.map_or(Timestamp::MIN, |age| unused_since(now, age)),
+        blob_since: unused_since(now, terms.blobs_unused_for),
+        recent,
+        doomed_tags: &doomed,
+        limit: if terms.is_dry { DRY_MAX } else { DEAD_MAX },
+    };
+    let marked = shelf.catalog.mark(name, &query)?;
+    let mut rules: HashMap<Tag, String> =
+        gone.into_iter().map(|gone| (gone.tag, gone.why)).collect();
+    let tags = marked.dead_tags.iter().map(|(tag, digest)| {
+        let why = rules.remove(tag).unwrap_or_else(|| "what it speaks of goes".to_owned());
+        GoneTag { tag: tag.clone(), digest: *digest, why }
+    });
+    let tags = tags.collect();
+    let contents = marked.dead.iter().map(gone_content).collect();
+    let of = OfName { tags, contents, kept, is_cut: false };
+    Ok((of, marked))
+}
+
+/// The time of a last use that is too long ago. Nothing is kept for no time at all.
+fn unused_since(now: Timestamp, age: Duration) -> Timestamp {
+    clock::before(now, age + age.min(USE_COARSENESS))
+}
+
+fn gone_content(dead: &Dead) -> GoneContent {
+    GoneContent {
+        digest: dead.digest,
+        is_manifest: dead.is_manifest,
+        size_bytes: dead.size_bytes,
+        last_used: dead.last_used,
+        why: match dead.why {
+            DeadWhy::Untagged => "no tag leads to it",
+            DeadWhy::SubjectGone => "what it refers to is gone, and no tag leads to it",
+            DeadWhy::Unreferenced => "no manifest lists it",
+        },
+    }
+}

@@ -1,0 +1,94 @@
+//! A virtual repository: an ordered union of others, and which of them may have a name.
+
+use super::repository::{Wrong, wrong};
+use super::rules;
+use oci::Name;
+use policy::NamePattern;
+use regex::Regex;
+use resources::Document;
+use resources::v1alpha1 as wire;
+
+/// Bytes a compiled rewrite may take.
+const REWRITE_MAX_BYTES: usize = 1 << 20;
+
+/// Other repositories, in order.
+pub(crate) struct Virtual {
+    pub(crate) members: Vec<Member>,
+    /// `metadata.name` of the member that takes pushes.
+    pub(crate) push_to: Option<String>,
+}
+
+/// One of them, and which names it is asked for.
+pub(crate) struct Member {
+    /// Its `metadata.name`.
+    pub(crate) repository: String,
+    /// Names below the virtual repository that are asked nowhere else.
+    claims: Vec<NamePattern>,
+    /// Names below the member that it is asked for; empty: all.
+    include: Vec<NamePattern>,
+    /// Names below the member that it is never asked for.
+    exclude: Vec<NamePattern>,
+    rewrite: Option<Rewrite>,
+}
+
+/// From a name below the virtual repository to the one below the member.
+struct Rewrite {
+    from: Regex,
+    to: String,
+}
+
+impl Member {
+    /// Whether the member alone may have this name below the virtual repository.
+    pub(crate) fn claims(&self, below: &str) -> bool {
+        self.claims.iter().any(|pattern| pattern.matches_text(below))
+    }
+
+    /// What a name below the virtual repository is called below the member; `None`: the member is
+    /// not asked for it.
+    pub(crate) fn name(&self, below: &str) -> Option<String> {
+        let name = match &self.rewrite {
+            Some(rewrite) => rewrite.apply(below)?,
+            None => below.to_owned(),
+        };
+        let fits = |patterns: &[NamePattern]| patterns.iter().any(|it| it.matches_text(&name));
+        let is_taken = (self.include.is_empty() || fits(&self.include)) && !fits(&self.exclude);
+        is_taken.then_some(name)
+    }
+}
+
+impl Rewrite {
+    fn apply(&self, below: &str) -> Option<String> {
+        let found = self.from.captures(below)?;
+        let mut name = String::new();
+        found.expand(&self.to, &mut name);
+        // What is no name any more, no member has.
+        Name::parse(&name).is_ok().then_some(name)
+    }
+}
+
+pub(super) fn build(document: &Document, spec: &wire::Virtual) -> Result<Virtual, Wrong> {
+    let mut members = Vec::new();
+    for (index, member) in spec.members.iter().enumerate() {
+        let path = |field: &str| format!("spec.virtual.members[{index}].{field}");
+        let rewrite = match &member.rewrite {
+            None => None,
+            Some(written) => {
+                // Anchored: a rewrite speaks of whole names.
+                let from = regex::RegexBuilder::new(&format!("^(?:{})$", written.from.as_str()))
+                    .size_limit(REWRITE_MAX_BYTES)
+                    .build();
+                let from = from.map_err(|e| wrong(document, &path("rewrite.from"), e))?;
+                Some(Rewrite { from, to: written.to.clone() })
+            }
+        };
+        members.push(Member {
+            repository: member.repository.as_str().to_owned(),
+            claims: rules::names(document, &path("claims"), &member.claims)?,
+            include: rules::names(document, &path("include"), &member.include)?,
+            exclude: rules::names(document, &path("exclude"), &member.exclude)?,
+            rewrite,
+        });
+    }
+    let push_to = spec.push_to.as_ref().map(|name| name.as_str().to_owned());
+    Ok(Virtual { members, push_to })
+}
