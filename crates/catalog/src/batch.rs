@@ -6,6 +6,7 @@
 //!
 //! [`WriteError::Conflict`]: crate::WriteError::Conflict
 
+use crate::hosted::{Collection, PushedBlob, PushedManifest};
 use crate::rows::{Content, JobRow, ListingKey, ManifestRow};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -43,6 +44,14 @@ pub(crate) enum Verb {
     PutRevision { digest: Digest, text: String, source: String, documents: u64, at: Timestamp },
     PutJob(Box<JobRow>),
     Prune { before: Timestamp, limit: u32 },
+    PushBlob(Box<PushedBlob>),
+    PushManifest(Box<PushedManifest>),
+    DeleteTag { name: Name, tag: Tag },
+    DeleteManifest { name: Name, digest: Box<Digest>, tags: Vec<Tag>, at: Timestamp },
+    DeleteBlob { name: Name, digest: Digest, at: Timestamp },
+    Collect(Box<Collection>),
+    Adopt { name: Name, digest: Digest, at: Timestamp },
+    Disown { name: Name, digest: Digest },
 }
 
 impl Batch {
@@ -60,9 +69,7 @@ impl Batch {
     /// Notes a manifest and what it lists. Doing it again changes nothing: a digest means the same
     /// bytes for ever. Put its content row in the same batch: without one it is pruned.
     pub fn put_manifest(&mut self, manifest: &ManifestRow) {
-        let notes: usize = manifest.annotations.iter().map(|(k, v)| k.len() + v.len() + 48).sum();
-        let bytes = manifest.edges.len() * size_of::<crate::Edge>() + notes;
-        self.push(Verb::PutManifest(Box::new(manifest.clone())), bytes);
+        self.push(Verb::PutManifest(Box::new(manifest.clone())), bytes_of(manifest));
     }
 
     /// Notes that bytes came through a name. Takes back the condemnation of its blob, unless that is
@@ -97,7 +104,7 @@ impl Batch {
         self.push(Verb::TagGone { name: name.clone(), tag: tag.clone(), since }, 0);
     }
 
-    /// Forgets a tag.
+    /// Forgets a tag. What clients delete is deleted by [`Self::delete_tag`].
     pub fn remove_tag(&mut self, name: &Name, tag: &Tag) {
         self.push(Verb::RemoveTag { name: name.clone(), tag: tag.clone() }, 0);
     }
@@ -120,8 +127,8 @@ impl Batch {
         self.push(Verb::Used { pairs: pairs.to_vec(), at }, bytes);
     }
 
-    /// Puts a blob on its way out. Expects that it is present, not condemned, and that no pin
-    /// reaches it.
+    /// Puts a blob on its way out. Expects that it is present, not condemned, and that neither hosted
+    /// content nor a pin needs it.
     pub fn condemn(&mut self, digest: &Digest, at: Timestamp) {
         self.push(Verb::Condemn { digest: *digest, at, unused_since: None }, 0);
     }
@@ -153,12 +160,13 @@ impl Batch {
         self.push(Verb::BlobLost { digest: *digest }, 0);
     }
 
-    /// Forgets that a name holds a digest.
+    /// Forgets that a name holds a digest. Expects that it is not hosted.
     pub fn drop_content(&mut self, name: &Name, digest: &Digest) {
         self.push(Verb::DropContent { name: name.clone(), digest: *digest }, 0);
     }
 
-    /// Forgets all that a name holds: contents, tags, kept answers. Pins stay.
+    /// Forgets all that a name holds: contents, tags, kept answers. Pins stay. Expects that nothing of
+    /// it is hosted.
     pub fn drop_name(&mut self, name: &Name) {
         self.push(Verb::DropName { name: name.clone() }, 0);
     }
@@ -197,9 +205,65 @@ impl Batch {
 
     /// Forgets, at most `limit` of each: contents that are not in the store and were not used since
     /// `before`, manifests that no name holds any more, answers kept before `before`, jobs that
-    /// ended before it. Without it these would grow for ever.
+    /// ended before it. Without it these would grow for ever. Hosted content is never forgotten.
     pub fn prune(&mut self, before: Timestamp, limit: u32) {
         self.push(Verb::Prune { before, limit }, 0);
+    }
+
+    /// Notes a blob that was pushed: bytes, and hosted content. Expects that the repository holds no
+    /// more than its quota then, or no more than before.
+    pub fn push_blob(&mut self, blob: &PushedBlob) {
+        self.push(Verb::PushBlob(Box::new(blob.clone())), size_of::<PushedBlob>());
+    }
+
+    /// Notes a manifest that was pushed: the manifest, its bytes, hosted content, and its tags. What
+    /// it requires becomes hosted too, if it was not. Expects that all of that is content of the name
+    /// whose bytes are in the store, that no immutable tag moves, and that the quota is kept.
+    pub fn push_manifest(&mut self, pushed: &PushedManifest) {
+        let tags = (pushed.tags.len() + pushed.immutable.len()) * 128;
+        let requires = size_of_val(pushed.requires.as_slice());
+        let bytes = bytes_of(&pushed.manifest) + requires + tags;
+        self.push(Verb::PushManifest(Box::new(pushed.clone())), bytes);
+    }
+
+    /// Forgets a tag for good. Expects that it is there.
+    pub fn delete_tag(&mut self, name: &Name, tag: &Tag) {
+        self.push(Verb::DeleteTag { name: name.clone(), tag: tag.clone() }, 0);
+    }
+
+    /// Forgets a manifest under a name, with the tags that name it: `tags`, those that were looked at
+    /// before. Condemns its bytes if nobody else needs them. Expects that it is content of the name,
+    /// and that no other tag of the name names it.
+    pub fn delete_manifest(&mut self, name: &Name, digest: &Digest, tags: &[Tag], at: Timestamp) {
+        let (name, digest, bytes) = (name.clone(), Box::new(*digest), tags.len() * 128);
+        self.push(Verb::DeleteManifest { name, digest, tags: tags.to_vec(), at }, bytes);
+    }
+
+    /// Forgets a blob under a name. Condemns its bytes if nobody else needs them. Expects that it is
+    /// content of the name, and no manifest.
+    pub fn delete_blob(&mut self, name: &Name, digest: &Digest, at: Timestamp) {
+        self.push(Verb::DeleteBlob { name: name.clone(), digest: *digest, at }, 0);
+    }
+
+    /// Takes what a mark found. Condemns the bytes that nobody else needs. A tag that names something
+    /// else by now stays, and so does a blob that was used since. Expects that the name has not
+    /// changed since the mark, that no manifest was used since, and that no tag names what goes.
+    pub fn collect(&mut self, collection: &Collection) {
+        let tags = collection.tags.len() * (size_of::<Digest>() + 128);
+        let contents = size_of_val(collection.contents.as_slice());
+        self.push(Verb::Collect(Box::new(collection.clone())), tags + contents);
+    }
+
+    /// Makes content of a name hosted, and counts as a use of it. Expects that it is there, with its
+    /// bytes in the store.
+    pub fn adopt(&mut self, name: &Name, digest: &Digest, at: Timestamp) {
+        self.push(Verb::Adopt { name: name.clone(), digest: *digest, at }, 0);
+    }
+
+    /// The reverse of [`Self::adopt`]: from now on the content is as any other that can be fetched
+    /// again. Nothing happens to content that is not hosted.
+    pub fn disown(&mut self, name: &Name, digest: &Digest) {
+        self.push(Verb::Disown { name: name.clone(), digest: *digest }, 0);
     }
 
     fn push(&mut self, verb: Verb, more_bytes: usize) {
@@ -216,4 +280,10 @@ impl Batch {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes + size_of::<Self>()
     }
+}
+
+/// About how much memory the lists of a manifest take.
+fn bytes_of(manifest: &ManifestRow) -> usize {
+    let notes: usize = manifest.annotations.iter().map(|(k, v)| k.len() + v.len() + 48).sum();
+    manifest.edges.len() * size_of::<crate::Edge>() + notes
 }

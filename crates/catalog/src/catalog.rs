@@ -1,5 +1,7 @@
 //! The handle others hold: reads answered on the spot, writes handed to the writer.
 
+mod hosted;
+
 use crate::read::{content, history, keep, manifests, names, pins, tags};
 use crate::readers::Readers;
 use crate::rows::*;
@@ -150,7 +152,7 @@ impl Catalog {
         self.0.readers.with(|c| manifests::referrers(c, name, subject, limit))
     }
 
-    /// Whether some name holds it that needed no credential.
+    /// Whether some name holds it that needed no credential. What is hosted does not count.
     pub fn is_public_somewhere(&self, digest: &Digest) -> Result<bool, Error> {
         self.0.readers.with(|c| content::is_public_somewhere(c, digest))
     }
@@ -200,14 +202,15 @@ impl Catalog {
         self.0.readers.with(keep::usage)
     }
 
-    /// Blobs that are present and not condemned, least recently used first; of equal age, manifests
-    /// last.
+    /// Blobs that are present, not condemned and not held by hosted content, least recently used
+    /// first; of equal age, manifests last.
     pub fn victims(&self, after: Option<&VictimCursor>, limit: u32) -> Result<Vec<Victim>, Error> {
         self.0.readers.with(|c| keep::victims(c, after, limit))
     }
 
-    /// Content of one repository whose blob is present and not condemned, least recently used
-    /// first; of equal age, manifests last.
+    /// Content of one repository that is not hosted and whose blob is present and not condemned,
+    /// least recently used first; of equal age, manifests last. Where others hold it, the blob may be
+    /// theirs to keep.
     pub fn victims_of(
         &self,
         repository: &str,

@@ -41,6 +41,9 @@ pub enum Error {
         /// What SQLite says, if it was asked.
         source: Option<rusqlite::Error>,
     },
+    /// Whoever asked for the work ended it.
+    #[error("stopped before it was done")]
+    Stopped,
     /// A row holds what no version of Lockgate writes.
     #[error("the catalog holds a row that cannot be read")]
     Malformed(#[source] rusqlite::Error),

@@ -5,12 +5,14 @@
 //! fail fast. While the database is locked, read-only or gone, batches wait in memory, bounded, and
 //! what has to be dropped is counted, never silent (contracts §4, §5, §6, §9, §10).
 
+mod backup;
 mod batch;
 mod catalog;
 mod columns;
 mod connect;
 mod error;
 mod file;
+mod hosted;
 mod migrate;
 mod read;
 mod readers;
@@ -21,6 +23,10 @@ mod write;
 pub use batch::Batch;
 pub use catalog::{Catalog, Opened};
 pub use error::{Error, WriteError};
+pub use hosted::{
+    BlobRow, Collection, Dead, DeadWhy, HostedUse, MarkQuery, Marked, PushedBlob, PushedManifest,
+    SchemaVersion, TagEntry,
+};
 pub use rows::{
     CacheCursor, CacheFilter, CachedRow, Content, ContentRow, Edge, JobRow, JobState, Listed,
     Listing, ListingKey, ManifestRow, PinRow, Pinned, ReferrerRow, RepositoryUse, RevisionRow,

@@ -2,11 +2,13 @@
 
 use crate::Error;
 use crate::file::{make_private, sync_directory, with_suffix};
+use crate::hosted::SchemaVersion;
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// What makes version 1, 2, … of the schema. Only ever added to.
-pub(crate) const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+pub(crate) const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_hosted.sql")];
 
 /// Marks a SQLite file as a catalog of ours: "LkGt". See SQLite's `PRAGMA application_id`.
 const APPLICATION_ID: i64 = 0x4c6b_4774;
@@ -43,6 +45,20 @@ pub(crate) fn check(
         });
     }
     Ok(())
+}
+
+/// The schema of a file that must be one of ours.
+pub(crate) fn version(
+    connection: &Connection,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<SchemaVersion, Error> {
+    check(connection, path, migrations)?;
+    let found = pragma(connection, "user_version")?;
+    if found == 0 {
+        return Err(Error::NotOurs { path: path.to_owned() });
+    }
+    Ok(SchemaVersion { found, known: latest(migrations) })
 }
 
 /// Whether nothing is to be migrated.

@@ -32,6 +32,8 @@ pub struct Content {
     pub media_type: Option<MediaType>,
     /// The scope of the credential it was fetched with; `None`: none was needed.
     pub private_to: Option<String>,
+    /// Pushed here or adopted: it must not be lost. A row that is hosted stays so.
+    pub is_hosted: bool,
     /// When.
     pub at: Timestamp,
 }
@@ -47,6 +49,8 @@ pub struct ContentRow {
     pub media_type: Option<MediaType>,
     /// The scope of the credential it was fetched with; `None`: public.
     pub private_to: Option<String>,
+    /// Pushed here or adopted: it must not be lost.
+    pub is_hosted: bool,
     /// When it was first seen under this name.
     pub since: Timestamp,
     /// Last use under this name, coarse.

@@ -92,6 +92,7 @@ fn content_is_a_row_of_a_name_and_says_whether_the_bytes_are_there() {
         size_bytes: Some(10),
         media_type: Some(MediaType::OCI_MANIFEST),
         private_to: None,
+        is_hosted: false,
         since: at(1),
         last_used: at(1),
         present: false,

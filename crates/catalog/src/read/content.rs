@@ -4,15 +4,20 @@ use crate::columns::*;
 use crate::rows::{ContentRow, Listing, ListingKey};
 use bytes::Bytes;
 use oci::{Digest, Name};
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, Result, Row, params};
+
+/// What a [`ContentRow`] is read from, with `c` for content and `b` for blob.
+pub(crate) const COLUMNS: &str = "c.is_manifest, c.size_bytes, c.media_type, c.private_to, \
+    c.since, c.last_used, CASE WHEN b.is_going = 0 THEN 1 ELSE 0 END, b.condemned_at, c.is_hosted";
 
 pub(crate) const CONTENT: &str = "SELECT c.is_manifest, c.size_bytes, c.media_type, c.private_to, \
-    c.since, c.last_used, CASE WHEN b.is_going = 0 THEN 1 ELSE 0 END, b.condemned_at \
+    c.since, c.last_used, CASE WHEN b.is_going = 0 THEN 1 ELSE 0 END, b.condemned_at, c.is_hosted \
     FROM content c LEFT JOIN blob b ON b.digest = c.digest \
     WHERE c.name = $1 AND c.digest = $2";
 
-pub(crate) const PUBLIC: &str =
-    "SELECT 1 FROM content WHERE digest = $1 AND private_to IS NULL LIMIT 1";
+/// What is hosted is its repository's to give, though no credential was needed to get it.
+pub(crate) const PUBLIC: &str = "SELECT 1 FROM content \
+    WHERE digest = $1 AND private_to IS NULL AND is_hosted = 0 LIMIT 1";
 
 pub(crate) const HOLDERS: &str =
     "SELECT name FROM content WHERE digest = $1 ORDER BY name LIMIT $2";
@@ -24,17 +29,22 @@ pub(crate) fn content(
     name: &Name,
     digest: &Digest,
 ) -> Result<Option<ContentRow>> {
-    first(connection, CONTENT, params![name.as_str(), digest.to_string()], |row| {
-        Ok(ContentRow {
-            is_manifest: flag(row, 0)?,
-            size_bytes: optional_number(row, 1)?,
-            media_type: optional_media_type(row, 2)?,
-            private_to: row.get(3)?,
-            since: time(row, 4)?,
-            last_used: time(row, 5)?,
-            present: flag(row, 6)?,
-            condemned_at: optional_time(row, 7)?,
-        })
+    let params = params![name.as_str(), digest.to_string()];
+    first(connection, CONTENT, params, content_row)
+}
+
+/// Reads [`COLUMNS`].
+pub(crate) fn content_row(row: &Row<'_>) -> Result<ContentRow> {
+    Ok(ContentRow {
+        is_manifest: flag(row, 0)?,
+        size_bytes: optional_number(row, 1)?,
+        media_type: optional_media_type(row, 2)?,
+        private_to: row.get(3)?,
+        since: time(row, 4)?,
+        last_used: time(row, 5)?,
+        present: flag(row, 6)?,
+        condemned_at: optional_time(row, 7)?,
+        is_hosted: flag(row, 8)?,
     })
 }
 

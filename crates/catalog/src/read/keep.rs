@@ -15,13 +15,13 @@ const USAGE_BY_REPOSITORY: &str = "SELECT repository, COUNT(*), \
     GROUP BY repository ORDER BY repository";
 
 pub(crate) const VICTIMS: &str = "SELECT digest, size_bytes, last_used, is_manifest FROM blob \
-    WHERE condemned_at IS NULL AND (last_used, is_manifest, digest) > ($1, $2, $3) \
+    WHERE condemned_at IS NULL AND is_held = 0 AND (last_used, is_manifest, digest) > ($1, $2, $3) \
     ORDER BY last_used, is_manifest, digest LIMIT $4";
 
 pub(crate) const VICTIMS_OF: &str = "SELECT name, digest, size_bytes, last_used, is_manifest, \
     (SELECT COUNT(*) FROM content o WHERE o.digest = c.digest AND o.name <> c.name) \
     FROM content c WHERE is_kept = 1 AND repository = $1 \
-    AND (last_used, is_manifest, name, digest) > ($2, $3, $4, $5) \
+    AND is_hosted = 0 AND (last_used, is_manifest, name, digest) > ($2, $3, $4, $5) \
     ORDER BY last_used, is_manifest, name, digest LIMIT $6";
 
 pub(crate) const CONDEMNED: &str = "SELECT digest FROM blob WHERE condemned_at IS NOT NULL \

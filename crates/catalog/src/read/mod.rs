@@ -2,8 +2,10 @@
 
 pub(crate) mod content;
 pub(crate) mod history;
+pub(crate) mod hosted;
 pub(crate) mod keep;
 pub(crate) mod manifests;
+pub(crate) mod mark;
 pub(crate) mod names;
 pub(crate) mod pins;
 pub(crate) mod tags;

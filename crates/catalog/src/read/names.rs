@@ -1,7 +1,7 @@
 //! Walks over names: lists for clients, the cache for operators.
 //!
-//! Names are found by jumping through the index from one to the next, so that a walk costs what it
-//! shows and not what each name holds.
+//! The cache goes by jumping through the index from one name to the next, so that a walk costs what it
+//! shows and not what each name holds. A list of names alone has a table of its own.
 
 use super::pins;
 use crate::columns::*;
@@ -11,7 +11,10 @@ use rusqlite::{Connection, Result, Row, params};
 
 pub(crate) const NEXT_CONTENT: &str =
     "SELECT name FROM content WHERE name > $1 ORDER BY name LIMIT 1";
-pub(crate) const NEXT_TAGGED: &str = "SELECT name FROM tag WHERE name > $1 ORDER BY name LIMIT 1";
+pub(crate) const NAMES: &str = "SELECT name FROM name WHERE name > $1 ORDER BY name LIMIT $2";
+pub(crate) const NAMES_OF: &str =
+    "SELECT name FROM name WHERE repository = $1 AND name > $2 ORDER BY name LIMIT $3";
+pub(crate) const CHANGE: &str = "SELECT change FROM name WHERE name = $1";
 const FROM_CONTENT: &str = "SELECT name FROM content WHERE name >= $1 ORDER BY name LIMIT 1";
 
 const CACHED: &str = "SELECT c.name, c.digest, c.is_manifest, c.size_bytes, \
@@ -29,18 +32,23 @@ pub(crate) fn names(
     after: Option<&Name>,
     limit: u32,
 ) -> Result<Vec<Name>> {
-    let next = |sql, after: &str| first(connection, sql, params![after], |row| name(row, 0));
-    let mut found: Vec<Name> = Vec::new();
-    while found.len() < limit as usize {
-        // No name is empty, so the empty text comes before all of them.
-        let last = found.last().or(after).map_or("", Name::as_str);
-        let candidates = [next(NEXT_CONTENT, last)?, next(NEXT_TAGGED, last)?];
-        match candidates.into_iter().flatten().min() {
-            Some(name) => found.push(name),
-            None => break,
-        }
-    }
-    Ok(found)
+    // No name is empty, so the empty text comes before all of them.
+    let after = after.map_or("", Name::as_str);
+    all(connection, NAMES, params![after, limit], |row| name(row, 0))
+}
+
+pub(crate) fn names_of(
+    connection: &Connection,
+    repository: &str,
+    after: Option<&Name>,
+    limit: u32,
+) -> Result<Vec<Name>> {
+    let after = after.map_or("", Name::as_str);
+    all(connection, NAMES_OF, params![repository, after, limit], |row| name(row, 0))
+}
+
+pub(crate) fn change(connection: &Connection, name: &Name) -> Result<Option<u64>> {
+    first(connection, CHANGE, params![name.as_str()], |row| number(row, 0))
 }
 
 pub(crate) fn cached(

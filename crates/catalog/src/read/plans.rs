@@ -1,6 +1,6 @@
 //! The questions of requests and of eviction must be answered by index, however much is kept.
 
-use super::{content, keep, manifests, names, pins, tags};
+use super::{content, hosted, keep, manifests, mark, names, pins, tags};
 use crate::columns::prepare;
 use crate::file;
 
@@ -34,8 +34,22 @@ fn every_question_of_a_request_is_answered_by_index() {
         manifests::PARENTS_OF,
         manifests::REFERRERS,
         names::NEXT_CONTENT,
-        names::NEXT_TAGGED,
+        names::NAMES,
+        names::NAMES_OF,
+        names::CHANGE,
         pins::CHILDREN,
+        hosted::HOSTED_USE,
+        hosted::IS_HERE,
+        hosted::TAG_ENTRIES,
+        hosted::TAGS_NAMING,
+        hosted::HOSTED_HOLDERS,
+        hosted::IS_NEEDED,
+        hosted::BLOB_ROWS,
+        mark::MANIFESTS,
+        mark::TAGS,
+        mark::PINS,
+        mark::LISTED,
+        mark::BLOBS,
     ] {
         let steps = plan(sql);
         assert!(!steps.is_empty());
@@ -51,15 +65,24 @@ fn listed_by_starts_from_the_child() {
 }
 
 #[test]
-fn victims_are_read_in_the_order_of_an_index() {
+fn lists_are_read_in_the_order_of_an_index() {
     for (sql, index) in [
         (keep::VICTIMS, "blob_by_age"),
         (keep::VICTIMS_OF, "content_by_age"),
         (keep::CONDEMNED, "blob_condemned"),
+        (names::NAMES_OF, "name_by_repository"),
+        (hosted::HOSTED_HOLDERS, "content_hosted"),
+        (hosted::OLD_MANIFESTS, "content_by_age"),
     ] {
         let steps = plan(sql);
         assert!(steps[0].starts_with("SEARCH") && steps[0].contains(index), "{sql}\n{steps:#?}");
         assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}\n{steps:#?}");
         assert!(!steps.iter().any(|step| step.starts_with("SCAN")), "{sql}\n{steps:#?}");
     }
+}
+
+#[test]
+fn lost_content_is_found_without_looking_at_the_rest() {
+    let steps = plan(hosted::LOST);
+    assert!(steps[0].contains("content_lost") && steps.len() == 1, "{steps:#?}");
 }

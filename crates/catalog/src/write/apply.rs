@@ -1,9 +1,9 @@
 //! Verbs, as SQL. Runs inside the writer's savepoint: a failure undoes the batch.
 
-use super::{Failure, keep};
+use super::{Failure, hosted, keep, names};
 use crate::batch::{Batch, Verb};
 use crate::columns::{
-    execute, first, kind_text, listing_text, micros, number, role_text, size, state_text,
+    execute, exists, first, kind_text, listing_text, micros, number, role_text, size, state_text,
 };
 use crate::rows::{Content, JobRow, ManifestRow};
 use jiff::Timestamp;
@@ -34,10 +34,7 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
         Verb::TagGone { name, tag, since } => {
             done(execute(c, TAG_GONE, params![name.as_str(), tag.as_str(), micros(*since)]))
         }
-        Verb::RemoveTag { name, tag } => {
-            let sql = "DELETE FROM tag WHERE name = $1 AND tag = $2";
-            done(execute(c, sql, params![name.as_str(), tag.as_str()]))
-        }
+        Verb::RemoveTag { name, tag } => remove_tag(c, name, tag),
         Verb::PutListing { name, key, body, at } => {
             let key = listing_text(key);
             done(execute(c, PUT_LISTING, params![name.as_str(), key, body.as_ref(), micros(*at)]))
@@ -49,10 +46,7 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
         Verb::BeginRemoval { digest } => keep::begin_removal(c, digest),
         Verb::BlobGone { digest } => keep::blob_gone(c, digest),
         Verb::BlobLost { digest } => keep::blob_lost(c, digest),
-        Verb::DropContent { name, digest } => {
-            let sql = "DELETE FROM content WHERE name = $1 AND digest = $2";
-            done(execute(c, sql, params![name.as_str(), digest.to_string()]))
-        }
+        Verb::DropContent { name, digest } => drop_content(c, name, digest),
         Verb::DropName { name } => drop_name(c, name),
         Verb::Pin { name, reference, at } => {
             let params = params![name.as_str(), reference.to_string(), micros(*at)];
@@ -69,6 +63,16 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
         }
         Verb::PutJob(job) => put_job(c, job),
         Verb::Prune { before, limit } => keep::prune(c, *before, *limit),
+        Verb::PushBlob(pushed) => hosted::push_blob(c, pushed),
+        Verb::PushManifest(pushed) => hosted::push_manifest(c, pushed),
+        Verb::DeleteTag { name, tag } => hosted::delete_tag(c, name, tag),
+        Verb::DeleteManifest { name, digest, tags, at } => {
+            hosted::delete_manifest(c, name, digest, tags, *at)
+        }
+        Verb::DeleteBlob { name, digest, at } => hosted::delete_blob(c, name, digest, *at),
+        Verb::Collect(collection) => hosted::collect(c, collection),
+        Verb::Adopt { name, digest, at } => hosted::adopt(c, name, digest, *at),
+        Verb::Disown { name, digest } => hosted::disown(c, name, digest),
     }
 }
 
@@ -82,7 +86,7 @@ const PUT_MANIFEST: &str = "INSERT INTO manifest \
 const PUT_EDGE: &str = "INSERT INTO edge (parent, position, child, role, size_bytes, media_type) \
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (parent, child, role) DO NOTHING";
 
-fn put_manifest(c: &Connection, manifest: &ManifestRow) -> Result<(), Failure> {
+pub(super) fn put_manifest(c: &Connection, manifest: &ManifestRow) -> Result<(), Failure> {
     let digest = manifest.digest.to_string();
     // A map of texts always has a JSON form.
     let annotations = serde_json::to_string(&manifest.annotations)
@@ -116,11 +120,13 @@ fn put_manifest(c: &Connection, manifest: &ManifestRow) -> Result<(), Failure> {
 
 const KEPT_SIZE: &str = "SELECT size_bytes FROM blob WHERE digest = $1 AND condemned_at IS NULL";
 
-/// Public wins: once a name was served a digest without a credential, the bytes are no secret.
+/// Public wins: once a name was served a digest without a credential, the bytes are no secret. A
+/// manifest stays one: its bytes asked for, or pushed, as a blob must not take what it lists from it.
 const PUT_CONTENT: &str = "INSERT INTO content (name, digest, repository, is_manifest, \
-    size_bytes, media_type, private_to, since, last_used, is_kept) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9) ON CONFLICT (name, digest) DO UPDATE SET \
-    is_manifest = excluded.is_manifest, \
+    size_bytes, media_type, private_to, since, last_used, is_kept, is_hosted) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10) ON CONFLICT (name, digest) DO UPDATE SET \
+    is_manifest = CASE WHEN excluded.is_manifest = 1 THEN 1 ELSE content.is_manifest END, \
+    is_hosted = CASE WHEN excluded.is_hosted = 1 THEN 1 ELSE content.is_hosted END, \
     size_bytes = COALESCE(excluded.size_bytes, content.size_bytes), \
     media_type = COALESCE(excluded.media_type, content.media_type), \
     private_to = CASE WHEN content.private_to IS NULL THEN NULL ELSE excluded.private_to END, \
@@ -128,7 +134,7 @@ const PUT_CONTENT: &str = "INSERT INTO content (name, digest, repository, is_man
         ELSE content.last_used END, \
     is_kept = excluded.is_kept";
 
-fn put_content(
+pub(super) fn put_content(
     c: &Connection,
     name: &Name,
     digest: &Digest,
@@ -138,19 +144,26 @@ fn put_content(
     keep::revive(c, &text)?;
     keep::touch_blob(c, &text, content.at)?;
     let kept_size = first(c, KEPT_SIZE, params![text], |row| number(row, 0))?;
-    let repository = name.segments().next().unwrap_or_default();
+    let before = hosted::weight(c, name, &text)?;
+    names::note(c, name)?;
     let params = params![
         name.as_str(),
         text,
-        repository,
+        names::repository(name),
         i64::from(content.is_manifest),
         kept_size.or(content.size_bytes).map(size),
         content.media_type.as_ref().map(|media_type| media_type.as_str()),
         content.private_to,
         micros(content.at),
         i64::from(kept_size.is_some()),
+        i64::from(content.is_hosted),
     ];
-    done(execute(c, PUT_CONTENT, params))
+    execute(c, PUT_CONTENT, params)?;
+    if !content.is_hosted && !before.is_hosted() {
+        return Ok(());
+    }
+    hosted::reweigh(c, name, &text, before)?;
+    if content.is_manifest { names::changed(c, name) } else { Ok(()) }
 }
 
 const MOVE_TAG: &str = "INSERT INTO tag (name, tag, digest, checked_at, moved_at, gone_since) \
@@ -163,7 +176,7 @@ const TOUCH_TAG: &str =
 const TAG_GONE: &str = "UPDATE tag SET gone_since = COALESCE(gone_since, $3), checked_at = $3 \
     WHERE name = $1 AND tag = $2";
 
-fn move_tag(
+pub(super) fn move_tag(
     c: &Connection,
     name: &Name,
     tag: &Tag,
@@ -171,7 +184,17 @@ fn move_tag(
     checked_at: Timestamp,
 ) -> Result<(), Failure> {
     let params = params![name.as_str(), tag.as_str(), digest.to_string(), micros(checked_at)];
-    done(execute(c, MOVE_TAG, params))
+    execute(c, MOVE_TAG, params)?;
+    names::changed(c, name)
+}
+
+fn remove_tag(c: &Connection, name: &Name, tag: &Tag) -> Result<(), Failure> {
+    let sql = "DELETE FROM tag WHERE name = $1 AND tag = $2";
+    if execute(c, sql, params![name.as_str(), tag.as_str()])? > 0 {
+        names::changed(c, name)?;
+        names::settle(c, name.as_str())?;
+    }
+    Ok(())
 }
 
 const PUT_LISTING: &str = "INSERT INTO listing (name, what, body, at) VALUES ($1, $2, $3, $4) \
@@ -216,8 +239,24 @@ fn remove_listings(c: &Connection, name: &Name) -> Result<(), Failure> {
     done(execute(c, "DELETE FROM listing WHERE name = $1", params![name.as_str()]))
 }
 
+fn drop_content(c: &Connection, name: &Name, digest: &Digest) -> Result<(), Failure> {
+    let text = digest.to_string();
+    if hosted::weight(c, name, &text)?.is_hosted() {
+        return Err(Failure::Conflict);
+    }
+    let sql = "DELETE FROM content WHERE name = $1 AND digest = $2";
+    execute(c, sql, params![name.as_str(), text])?;
+    names::settle(c, name.as_str())
+}
+
+const HOLDS_HOSTED: &str = "SELECT 1 FROM content WHERE name = $1 AND is_hosted = 1 LIMIT 1";
+
 fn drop_name(c: &Connection, name: &Name) -> Result<(), Failure> {
+    if exists(c, HOLDS_HOSTED, params![name.as_str()])? {
+        return Err(Failure::Conflict);
+    }
     execute(c, "DELETE FROM content WHERE name = $1", params![name.as_str()])?;
     execute(c, "DELETE FROM tag WHERE name = $1", params![name.as_str()])?;
+    execute(c, "DELETE FROM name WHERE name = $1", params![name.as_str()])?;
     remove_listings(c, name)
 }

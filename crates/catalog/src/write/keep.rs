@@ -1,6 +1,6 @@
 //! The states of a blob (contracts §9): present, condemned, going, gone. And what is forgotten.
 
-use super::Failure;
+use super::{Failure, hosted, names};
 use crate::columns::{all, execute, exists, micros, size};
 use jiff::Timestamp;
 use oci::Digest;
@@ -11,13 +11,16 @@ use std::collections::HashSet;
 const MAX_ABOVE: usize = 4096;
 
 const PUT_BLOB: &str = "INSERT INTO blob \
-    (digest, size_bytes, is_manifest, last_used, condemned_at, is_going) \
-    VALUES ($1, $2, $3, $4, NULL, 0) ON CONFLICT (digest) DO UPDATE SET \
-    size_bytes = excluded.size_bytes, is_manifest = excluded.is_manifest, \
+    (digest, size_bytes, is_manifest, last_used, condemned_at, is_going, is_held) \
+    VALUES ($1, $2, $3, $4, NULL, 0, CASE WHEN EXISTS (SELECT 1 FROM content \
+    WHERE content.digest = $1 AND content.is_hosted = 1) THEN 1 ELSE 0 END) \
+    ON CONFLICT (digest) DO UPDATE SET size_bytes = excluded.size_bytes, \
+    is_manifest = CASE WHEN excluded.is_manifest = 1 THEN 1 ELSE blob.is_manifest END, \
     last_used = CASE WHEN excluded.last_used > blob.last_used THEN excluded.last_used \
         ELSE blob.last_used END, \
     condemned_at = NULL, is_going = 0";
-const KEEP_CONTENT: &str = "UPDATE content SET is_kept = 1, size_bytes = $2 WHERE digest = $1";
+const KEEP_CONTENT: &str = "UPDATE content SET is_kept = 1, size_bytes = $2 \
+    WHERE digest = $1 AND (is_kept = 0 OR COALESCE(size_bytes, -1) <> $2)";
 
 pub(super) fn put_blob(
     c: &Connection,
@@ -28,6 +31,7 @@ pub(super) fn put_blob(
 ) -> Result<(), Failure> {
     let (text, length) = (digest.to_string(), size(size_bytes));
     execute(c, PUT_BLOB, params![text, length, i64::from(is_manifest), micros(at)])?;
+    hosted::resize(c, &text, length)?;
     execute(c, KEEP_CONTENT, params![text, length])?;
     Ok(())
 }
@@ -53,7 +57,7 @@ pub(super) fn touch_blob(c: &Connection, digest: &str, at: Timestamp) -> Result<
 }
 
 const CONDEMN: &str = "UPDATE blob SET condemned_at = $2 \
-    WHERE digest = $1 AND condemned_at IS NULL AND last_used <= $3";
+    WHERE digest = $1 AND condemned_at IS NULL AND is_held = 0 AND last_used <= $3";
 
 pub(super) fn condemn(
     c: &Connection,
@@ -62,10 +66,10 @@ pub(super) fn condemn(
     unused_since: Option<Timestamp>,
 ) -> Result<(), Failure> {
     // A pin may have come between the choice of the victim and now; this is where both meet.
-    if is_pinned(c, digest)? {
+    let text = digest.to_string();
+    if is_pinned(c, &text)? {
         return Err(Failure::Conflict);
     }
-    let text = digest.to_string();
     let last_used = unused_since.map_or(i64::MAX, micros);
     expect_row(execute(c, CONDEMN, params![text, micros(at), last_used])?)?;
     execute(c, CONTENT_NOT_KEPT, params![text])?;
@@ -98,7 +102,7 @@ pub(super) fn blob_lost(c: &Connection, digest: &Digest) -> Result<(), Failure> 
     Ok(())
 }
 
-fn expect_row(changed: usize) -> Result<(), Failure> {
+pub(super) fn expect_row(changed: usize) -> Result<(), Failure> {
     if changed == 0 { Err(Failure::Conflict) } else { Ok(()) }
 }
 
@@ -108,11 +112,11 @@ const PIN_ON: &str = "SELECT 1 FROM pin WHERE reference = $1 UNION ALL \
 const PARENTS: &str = "SELECT DISTINCT parent FROM edge WHERE child = $1 LIMIT $2";
 
 /// Whether a pin reaches this digest: searched upwards, from the digest to what lists it.
-fn is_pinned(c: &Connection, digest: &Digest) -> Result<bool, Failure> {
+pub(super) fn is_pinned(c: &Connection, digest: &str) -> Result<bool, Failure> {
     if !exists(c, "SELECT 1 FROM pin LIMIT 1", [])? {
         return Ok(false);
     }
-    let mut seen = HashSet::from([digest.to_string()]);
+    let mut seen = HashSet::from([digest.to_owned()]);
     let mut open: Vec<String> = seen.iter().cloned().collect();
     while let Some(here) = open.pop() {
         if exists(c, PIN_ON, params![here])? {
@@ -134,12 +138,13 @@ fn is_pinned(c: &Connection, digest: &Digest) -> Result<bool, Failure> {
 }
 
 const OLD_CONTENT: &str = "DELETE FROM content WHERE (name, digest) IN \
-    (SELECT name, digest FROM content WHERE is_kept = 0 AND last_used < $1 \
+    (SELECT name, digest FROM content WHERE is_kept = 0 AND is_hosted = 0 AND last_used < $1 \
     AND NOT EXISTS (SELECT 1 FROM blob WHERE blob.digest = content.digest) \
-    ORDER BY last_used LIMIT $2)";
+    ORDER BY last_used LIMIT $2) RETURNING name";
 const OLD_TAGS: &str = "DELETE FROM tag WHERE (name, tag) IN \
     (SELECT name, tag FROM tag WHERE checked_at < $1 AND NOT EXISTS (SELECT 1 FROM content \
-    WHERE content.name = tag.name AND content.digest = tag.digest) LIMIT $2)";
+    WHERE content.name = tag.name AND content.digest = tag.digest) LIMIT $2) \
+    RETURNING name";
 const ORPHANS: &str = "SELECT digest FROM manifest m WHERE NOT EXISTS \
     (SELECT 1 FROM content c WHERE c.digest = m.digest) LIMIT $1";
 const OLD_LISTINGS: &str = "DELETE FROM listing WHERE (name, what) IN \
@@ -149,7 +154,14 @@ const OLD_JOBS: &str = "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE up
 
 pub(super) fn prune(c: &Connection, before: Timestamp, limit: u32) -> Result<(), Failure> {
     let before = micros(before);
-    for sql in [OLD_CONTENT, OLD_TAGS, OLD_LISTINGS, OLD_JOBS] {
+    for sql in [OLD_CONTENT, OLD_TAGS] {
+        let names: HashSet<String> =
+            all(c, sql, params![before, limit], |row| row.get(0))?.into_iter().collect();
+        for name in names {
+            names::settle(c, &name)?;
+        }
+    }
+    for sql in [OLD_LISTINGS, OLD_JOBS] {
         execute(c, sql, params![before, limit])?;
     }
     let orphans: Vec<String> = all(c, ORPHANS, params![limit], |row| row.get(0))?;

@@ -1,7 +1,9 @@
 //! The one way in: a bounded queue, one thread, many batches in one transaction.
 
 mod apply;
+mod hosted;
 mod keep;
+mod names;
 mod queue;
 #[cfg(test)]
 mod read_only_tests;

@@ -31,6 +31,7 @@ pub(crate) fn blob(second: i64) -> Content {
         size_bytes: Some(10),
         media_type: None,
         private_to: None,
+        is_hosted: false,
         at: at(second),
     }
 }
