@@ -9,17 +9,20 @@
 
 mod digest;
 pub mod error;
+mod evidence;
 mod hash;
 mod manifest;
 mod media_type;
 mod name;
 mod platform;
+mod pushed;
 pub mod range;
 mod reference;
 pub mod route;
 
 pub use digest::{Algorithm, Digest, DigestError};
 pub use error::ErrorCode;
+pub use evidence::EvidenceTag;
 pub use hash::Hasher;
 pub use manifest::{Descriptor, Manifest, ManifestError, ManifestKind};
 pub use media_type::{ACCEPTED_MANIFESTS, MediaType, MediaTypeError};

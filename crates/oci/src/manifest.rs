@@ -26,6 +26,14 @@ pub struct Descriptor {
     pub is_foreign: bool,
 }
 
+impl Descriptor {
+    /// Whether a registry may lack what it names: clients fetch it from elsewhere, or were never
+    /// meant to push it (image-spec, "Non-Distributable Layers").
+    pub fn may_be_elsewhere(&self) -> bool {
+        self.is_foreign || self.media_type.is_nondistributable()
+    }
+}
+
 /// What a manifest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestKind {
@@ -69,6 +77,14 @@ pub enum ManifestError {
     /// More entries than anyone has use for.
     #[error("the manifest names {0} descriptors; at most {max} are read", max = Manifest::MAX_DESCRIPTORS)]
     TooMany(usize),
+    /// A field of a pushed manifest cannot be taken. An empty path: the document as a whole.
+    #[error("the manifest cannot be taken: {}{}{reason}", path, if path.is_empty() { "" } else { ": " })]
+    Field {
+        /// Such as `layers[2].digest`.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 #[derive(Deserialize)]

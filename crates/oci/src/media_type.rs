@@ -25,6 +25,9 @@ impl MediaType {
     /// Docker manifest list.
     pub const DOCKER_LIST: Self =
         Self(SmolStr::new_static("application/vnd.docker.distribution.manifest.list.v2+json"));
+    /// OCI artifact manifest: of a release candidate of image-spec 1.1, and still met.
+    pub const OCI_ARTIFACT: Self =
+        Self(SmolStr::new_static("application/vnd.oci.artifact.manifest.v1+json"));
     /// What a blob is when nobody says better.
     pub const OCTET_STREAM: Self = Self(SmolStr::new_static("application/octet-stream"));
 
@@ -51,6 +54,23 @@ impl MediaType {
     /// Whether it names a list of manifests.
     pub fn is_index(&self) -> bool {
         *self == Self::OCI_INDEX || *self == Self::DOCKER_LIST
+    }
+
+    /// Whether it names a Docker manifest of schema 1, signed or not.
+    pub fn is_schema1(&self) -> bool {
+        matches!(
+            self.as_str(),
+            "application/vnd.docker.distribution.manifest.v1+json"
+                | "application/vnd.docker.distribution.manifest.v1+prettyjws"
+        )
+    }
+
+    /// Whether it names a layer that its owner lets nobody distribute, so that registries need not
+    /// have it (image-spec `layer.md`; Docker calls it foreign).
+    pub fn is_nondistributable(&self) -> bool {
+        let text = self.as_str();
+        text.starts_with("application/vnd.oci.image.layer.nondistributable.")
+            || text.starts_with("application/vnd.docker.image.rootfs.foreign.")
     }
 
     /// Whether it names any manifest this crate reads.
@@ -92,5 +112,21 @@ mod tests {
         for bad in ["", "json", "a/", "/b", "a/b c", "a/b\r\nx: y", "text/ü"] {
             assert!(MediaType::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn knows_what_registries_may_lack_or_refuse() {
+        let of = |text: &str| MediaType::parse(text).unwrap();
+        assert!(
+            of("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip")
+                .is_nondistributable()
+        );
+        assert!(
+            of("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip").is_nondistributable()
+        );
+        assert!(!of("application/vnd.oci.image.layer.v1.tar+gzip").is_nondistributable());
+        assert!(of("application/vnd.docker.distribution.manifest.v1+prettyjws").is_schema1());
+        assert!(!MediaType::DOCKER_MANIFEST.is_schema1());
+        assert!(!MediaType::OCI_ARTIFACT.is_manifest(), "read leniently, as any unknown type");
     }
 }

@@ -105,6 +105,44 @@ pub fn select(specs: &[RangeSpec], size_bytes: u64) -> Selection {
     Selection::Ranges(ranges)
 }
 
+/// What a chunk of an upload says of itself: `Content-Range: 0-1023` (distribution-spec, "Pushing a
+/// blob in chunks"), or as RFC 9110 §14.4 writes it, `bytes 0-1023/2048`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentRange {
+    /// The bytes that are sent; at least one.
+    pub range: ByteRange,
+    /// The length of the whole, if it is said.
+    pub total_bytes: Option<u64>,
+}
+
+/// Why a text is no `Content-Range`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Content-Range has the form first-last, such as 0-1023, with last not below first")]
+pub struct ContentRangeError;
+
+impl ContentRange {
+    /// Parses the value of the header.
+    pub fn parse(value: &str) -> Result<Self, ContentRangeError> {
+        let value = value.trim();
+        let value = value.strip_prefix("bytes").map_or(value, |v| v.trim_start_matches([' ', '=']));
+        let (range, total) = match value.split_once('/') {
+            Some((range, total)) => (range, Some(total)),
+            None => (value, None),
+        };
+        let (first, last) = range.split_once('-').ok_or(ContentRangeError)?;
+        let start = number(first).ok_or(ContentRangeError)?;
+        let last = number(last).filter(|last| *last >= start).ok_or(ContentRangeError)?;
+        let end = last.checked_add(1).ok_or(ContentRangeError)?;
+        let total_bytes = match total {
+            None | Some("*") => None,
+            Some(total) => {
+                Some(number(total).filter(|total| *total >= end).ok_or(ContentRangeError)?)
+            }
+        };
+        Ok(Self { range: ByteRange { start, end }, total_bytes })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +188,48 @@ mod tests {
         assert_eq!(one("bytes=0-,0-,0-", 10), Selection::Whole);
     }
 
+    #[test]
+    fn chunks_say_where_they_belong() {
+        let is = |start, end, total_bytes| {
+            Ok(ContentRange { range: ByteRange { start, end }, total_bytes })
+        };
+        for (value, wanted) in [
+            ("0-1023", is(0, 1024, None)),
+            (" 1024-1024 ", is(1024, 1025, None)),
+            ("bytes 0-1023/*", is(0, 1024, None)),
+            ("bytes 0-1023/1024", is(0, 1024, Some(1024))),
+            ("bytes=5-9", is(5, 10, None)),
+        ] {
+            assert_eq!(ContentRange::parse(value), wanted, "{value}");
+        }
+        for bad in [
+            "",
+            "-",
+            "0-",
+            "-1",
+            "1-0",
+            "0--1",
+            "+0-1",
+            "0-1,2-3",
+            "0x0-1",
+            "bytes */10",
+            "0-9/5",
+            "0-9/x",
+            "0-18446744073709551615",
+        ] {
+            assert!(ContentRange::parse(bad).is_err(), "{bad}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn content_ranges_never_panic(value in "(bytes[ =])?[0-9*/-]{0,50}|\\PC{0,40}") {
+            if let Ok(ContentRange { range, total_bytes }) = ContentRange::parse(&value) {
+                proptest::prop_assert!(range.start < range.end);
+                proptest::prop_assert!(total_bytes.is_none_or(|total| total >= range.end));
+            }
+        }
+
         #[test]
         fn ranges_lie_inside(value in "bytes=[0-9,-]{0,40}", size in 0u64..5000) {
             if let Selection::Ranges(ranges) = one(&value, size) {

@@ -33,9 +33,7 @@ impl Tag {
     /// The tag under which a registry without the referrers API keeps the referrers of `subject`
     /// (distribution-spec, "Referrers Tag Schema"): `sha256-<hex>`, at most 32 and 64 characters.
     pub fn referrers_fallback(subject: &Digest) -> Self {
-        let mut hex = subject.hex();
-        hex.truncate(64);
-        Self(SmolStr::new(format!("{}-{hex}", subject.algorithm())))
+        Self::evidence(subject, crate::EvidenceTag::Referrers)
     }
 
     /// The text.
