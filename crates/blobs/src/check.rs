@@ -6,7 +6,6 @@
 
 use crate::blob::Blob;
 use crate::error::Error;
-use crate::layout;
 use crate::places::{Home, OpenPlace};
 use crate::reading::Reading;
 use crate::store::Store;
@@ -86,18 +85,19 @@ impl Store {
         wanted_bytes: u64,
     ) -> Result<(), Error> {
         let Home::Dir(dir) = place.home() else {
-            return self.remove_from(place, digest).map(drop);
+            return self.take_damaged_from(place, digest).map(drop);
         };
-        let path = dir.file(digest);
+        let (path, aside) = (dir.file(digest), self.is_only_copy(digest));
         let mut turn = self.turn(digest);
         if length_of(&path).is_some_and(|found| found != wanted_bytes) {
             *turn += 1;
-            layout::unlink(&path)?;
+            Self::take_away(&path, aside)?;
         }
         Ok(())
     }
 
-    /// Blocks: removes an open blob whose bytes turned out damaged from where it lies, and says
+    /// Blocks: removes (or puts aside: [`Store::rescue_damaged`]) an open blob whose bytes turned out
+    /// damaged from where it lies, and says
     /// whether the digest is lost by that: whether it still had its name there and no other place has
     /// it. Who has it open goes on as far as it can.
     pub fn remove_damaged(&self, blob: &Blob) -> Result<bool, Error> {
@@ -112,7 +112,7 @@ impl Store {
             // What shows damage of an object is its length alone.
             None => match self.find_size(place, digest)? {
                 Some(size_bytes) if size_bytes == blob.size_bytes() => false,
-                Some(_) => self.remove_from(place, digest)?.is_some(),
+                Some(_) => self.take_damaged_from(place, digest)?.is_some(),
                 None => {
                     self.forget(digest);
                     true
@@ -185,7 +185,7 @@ impl Store {
             Some(metadata) => self.unlink_if_same(digest, reading.path(), metadata)?,
             None => match Reading::open(place, digest)? {
                 Some(now) if now.is_same_object(&reading) => {
-                    self.remove_from(place, digest)?.is_some()
+                    self.take_damaged_from(place, digest)?.is_some()
                 }
                 _ => false,
             },
@@ -208,18 +208,20 @@ impl Store {
         Ok(None)
     }
 
+    /// Removes what is damaged, or puts it aside.
     fn unlink_if_same(
         &self,
         digest: &Digest,
         path: &Path,
         found: &Metadata,
     ) -> Result<bool, Error> {
+        let aside = self.is_only_copy(digest);
         let mut turn = self.turn(digest);
         match std::fs::symlink_metadata(path) {
             Ok(now) if (now.dev(), now.ino()) == (found.dev(), found.ino()) => {
                 *turn += 1;
                 self.opens().forget(digest);
-                layout::unlink(path)
+                Self::take_away(path, aside)
             }
             Ok(_) => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -286,6 +288,24 @@ mod tests {
         assert_eq!(store.check(&digest, |_| true).unwrap(), Verdict::Damaged);
         assert!(store.blob(&digest).unwrap().is_none());
         assert!(matches!(store.check(&digest, |_| true), Err(Error::Absent { .. })));
+    }
+
+    #[test]
+    fn the_only_copy_is_put_aside_and_not_served() {
+        let (_dir, store, digest) = store();
+        store.rescue_damaged(move |damaged| *damaged == digest);
+        flip(&store, &digest);
+        assert_eq!(store.check(&digest, |_| true).unwrap(), Verdict::Damaged);
+        assert!(store.blob(&digest).unwrap().is_none());
+        let mut aside = store.layout().blobs().join("sha256").join(&digest.hex()[..2]);
+        aside.push(format!("{}.damaged", digest.hex()));
+        assert_eq!(std::fs::read(&aside).unwrap().len(), 600_000);
+        assert_eq!(store.walk().count(), 0, "nobody takes it for a blob");
+        store.put(&digest, &vec![7; 600_000]).unwrap();
+        assert_eq!(store.check(&digest, |_| true).unwrap(), Verdict::Sound);
+        let blob = store.blob(&digest).unwrap().unwrap();
+        assert!(store.remove_damaged(&blob).unwrap());
+        assert!(aside.exists() && store.blob(&digest).unwrap().is_none());
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod places;
 mod pread;
 mod reader;
 mod reading;
+mod rescue;
 mod segments;
 mod store;
 mod stream;

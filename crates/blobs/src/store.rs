@@ -11,6 +11,7 @@ use crate::object::{ObjectPlace, ObjectWaits};
 use crate::part::Part;
 use crate::place::Place;
 use crate::places::{Home, OpenPlace};
+use crate::rescue::Rescue;
 use crate::take_in::Sending;
 use crate::uploads::Sessions;
 use bytes::Bytes;
@@ -85,6 +86,7 @@ struct Inner {
     /// Blobs on their way to an object store.
     sending: Sending,
     sessions: Sessions,
+    rescue: Rescue,
     limit: WriteLimit,
 }
 
@@ -105,6 +107,7 @@ impl Store {
             claims: Mutex::default(),
             sending: Sending::default(),
             sessions: Sessions::default(),
+            rescue: Rescue::default(),
             limit: WriteLimit::new(options.fail_writes_after_bytes),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -317,6 +320,10 @@ impl Store {
 
     pub(crate) fn opens(&self) -> &Arc<OpenBlobs> {
         &self.inner.opens
+    }
+
+    pub(crate) fn rescue(&self) -> &Rescue {
+        &self.inner.rescue
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {

@@ -192,6 +192,14 @@ impl ObjectPlace {
         }
     }
 
+    /// Blocks: copies a blob, without its bytes coming here, to its key with something behind.
+    pub(crate) fn copy_aside(&self, digest: &Digest, suffix: &str) -> Result<(), Error> {
+        let (key, name) = (self.key(digest), self.name(digest));
+        let to = Key::from(format!("{key}{suffix}"));
+        let copied = self.store.copy(&key, &to);
+        self.runtime.block_on(self.within(self.waits.transfer, "put aside", &name, copied))
+    }
+
     /// Every blob of an algorithm, as the store lists them.
     pub(crate) fn list(self: &Arc<Self>, algorithm: Algorithm) -> Listing {
         let prefix = Key::from(format!("{}/{algorithm}", self.prefix));
