@@ -17,6 +17,7 @@ mod name;
 mod platform;
 mod pushed;
 pub mod range;
+mod raw_json;
 mod reference;
 pub mod route;
 
