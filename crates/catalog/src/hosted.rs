@@ -125,6 +125,24 @@ pub struct Marked {
     pub dead_tags: Vec<(Tag, Digest)>,
     /// There are more dead than the limit: collect these, and mark again.
     pub cut: bool,
+    /// What stays.
+    pub kept: Kept,
+}
+
+/// How much of a name's hosted content a mark left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Tags.
+    pub tags: u64,
+    /// Manifests.
+    pub manifests: u64,
+    /// Of these, manifests that no tag or pin leads to: their last use, or that of what leads to
+    /// them, keeps them.
+    pub untagged: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Of these, blobs that no live manifest lists: their last use keeps them.
+    pub unlisted: u64,
 }
 
 impl Marked {

@@ -24,8 +24,8 @@ pub use batch::Batch;
 pub use catalog::{Catalog, Opened};
 pub use error::{Error, WriteError};
 pub use hosted::{
-    BlobRow, Collection, Dead, DeadWhy, HostedUse, MarkQuery, Marked, PushedBlob, PushedManifest,
-    SchemaVersion, TagEntry,
+    BlobRow, Collection, Dead, DeadWhy, HostedUse, Kept, MarkQuery, Marked, PushedBlob,
+    PushedManifest, SchemaVersion, TagEntry,
 };
 pub use rows::{
     CacheCursor, CacheFilter, CachedRow, Content, ContentRow, Edge, JobRow, JobState, Listed,

@@ -7,7 +7,7 @@
 
 use super::names;
 use crate::columns::*;
-use crate::hosted::{Dead, DeadWhy, MarkQuery, Marked};
+use crate::hosted::{Dead, DeadWhy, Kept, MarkQuery, Marked};
 use jiff::Timestamp;
 use oci::{Digest, Name, Reference, Tag};
 use rusqlite::{CachedStatement, Connection, Result, params};
@@ -20,7 +20,7 @@ pub(crate) const TAGS: &str = "SELECT tag, digest FROM tag WHERE name = $1 ORDER
 pub(crate) const PINS: &str = "SELECT reference FROM pin WHERE name = $1";
 pub(crate) const LISTED: &str = "SELECT child FROM edge WHERE parent = $1";
 pub(crate) const BLOBS: &str = "SELECT digest, last_used, size_bytes FROM content \
-    WHERE name = $1 AND is_manifest = 0 AND is_hosted = 1 AND last_used <= $2 ORDER BY digest";
+    WHERE name = $1 AND is_manifest = 0 AND is_hosted = 1 ORDER BY digest";
 
 /// Names a manifest of the graph.
 type Index = usize;
@@ -58,18 +58,23 @@ pub(crate) fn mark(connection: &Connection, name: &Name, query: &MarkQuery<'_>) 
     let mut graph = Graph::load(&read, name)?;
     let roots = graph.roots(&read, name, query)?;
     let mut listed = prepare(&read, LISTED)?;
-    graph.spread(&mut listed, roots)?;
+    graph.spread(&mut listed, roots.named)?;
+    let named = graph.live_manifests();
+    graph.spread(&mut listed, roots.used)?;
 
     let mut dead = graph.dead_manifests(&mut listed)?;
     let limit = query.limit as usize;
     let mut cut = dead.len() > limit;
     dead.truncate(limit);
     let dead_tags = graph.dead_tags(&dead);
+    let manifests = graph.live_manifests();
+    let tags = (graph.tags.len() - dead_tags.len()) as u64;
+    let mut kept = Kept { tags, manifests, untagged: manifests - named, ..Kept::default() };
     // What dead manifests list goes after them, so not while some of them stay.
     if !cut {
-        cut = dead_blobs(&read, name, query, &graph.live_blobs, &mut dead)?;
+        cut = dead_blobs(&read, name, query, &graph.live_blobs, (&mut dead, &mut kept))?;
     }
-    Ok(Marked { change, dead, dead_tags, cut })
+    Ok(Marked { change, dead, dead_tags, cut, kept })
 }
 
 /// The first bytes of a digest, to know a blob again.
@@ -105,22 +110,23 @@ impl Graph {
         Ok(graph)
     }
 
+    /// How many hosted manifests are alive.
+    fn live_manifests(&self) -> u64 {
+        self.nodes.iter().filter(|node| node.is_alive && node.is_hosted).count() as u64
+    }
+
     /// Manifests that live by themselves. On the way, sets aside the tags that are no roots.
-    fn roots(
-        &mut self,
-        read: &Connection,
-        name: &Name,
-        query: &MarkQuery<'_>,
-    ) -> Result<Vec<Index>> {
+    fn roots(&mut self, read: &Connection, name: &Name, query: &MarkQuery<'_>) -> Result<Roots> {
         let pins = all(read, PINS, params![name.as_str()], |row| reference(row, 0))?;
         let pins: HashSet<Reference> = pins.into_iter().collect();
-        let is_root = |node: &Node| {
-            node.last_used > query.untagged_since
-                || query.recent.contains(&node.digest)
-                || pins.contains(&Reference::Digest(node.digest))
+        let is_used = |node: &Node| {
+            node.last_used > query.untagged_since || query.recent.contains(&node.digest)
         };
+        let is_pinned = |node: &Node| pins.contains(&Reference::Digest(node.digest));
+        let all = 0..self.nodes.len();
         let mut roots: Vec<Index> =
-            (0..self.nodes.len()).filter(|index| is_root(&self.nodes[*index])).collect();
+            all.clone().filter(|index| is_pinned(&self.nodes[*index])).collect();
+        let used = all.filter(|index| is_used(&self.nodes[*index])).collect();
         let subjects = self.evidence_subjects();
         for (position, (tag, digest)) in self.tags.iter().enumerate() {
             let subject = subjects.get(evidence_stem(tag));
@@ -135,7 +141,7 @@ impl Graph {
                 roots.extend(self.by_digest.get(digest));
             }
         }
-        Ok(roots)
+        Ok(Roots { named: roots, used })
     }
 
     /// Makes alive what the roots lead to.
@@ -178,10 +184,7 @@ impl Graph {
     /// In the order of what keeps what alive (Kahn's topological sort, 1962), so that whatever
     /// becomes alive again between two rounds finds all it needs. Rings come last.
     fn dead_manifests(&self, listed: &mut CachedStatement<'_>) -> Result<Vec<Dead>> {
-        let is_dead = |index: &Index| {
-            let node = &self.nodes[*index];
-            !node.is_alive && node.is_hosted
-        };
+        let is_dead = |index: &Index| !self.nodes[*index].is_alive;
         let dead: Vec<Index> = (0..self.nodes.len()).filter(is_dead).collect();
         let mut keepers: HashMap<Index, usize> = HashMap::new();
         for index in &dead {
@@ -225,15 +228,24 @@ impl Graph {
         positions.into_iter().map(|position| self.tags[position].clone()).collect()
     }
 
-    /// The manifests of the name by the part of an evidence tag that names a subject.
+    /// Hosted manifests by the part of an evidence tag that names one as its subject.
     fn evidence_subjects(&self) -> HashMap<String, Index> {
         let stems = self.tags.iter().map(|(tag, _)| evidence_stem(tag)).collect::<HashSet<_>>();
         let subjects = self.nodes.iter().enumerate().filter_map(|(index, node)| {
             let tag = Tag::referrers_fallback(&node.digest);
-            stems.contains(tag.as_str()).then(|| (tag.as_str().to_owned(), index))
+            (node.is_hosted && stems.contains(tag.as_str()))
+                .then(|| (tag.as_str().to_owned(), index))
         });
         subjects.collect()
     }
+}
+
+/// Manifests that live by themselves.
+struct Roots {
+    /// A tag or a pin names them.
+    named: Vec<Index>,
+    /// They were used lately.
+    used: Vec<Index>,
 }
 
 #[derive(Default)]
@@ -264,19 +276,22 @@ fn evidence_stem(tag: &Tag) -> &str {
     suffix.unwrap_or(text)
 }
 
-/// Adds the dead blobs, up to the limit; whether there are more.
+/// Adds the dead blobs, up to the limit, and counts the others; whether there are more.
 fn dead_blobs(
     read: &Connection,
     name: &Name,
     query: &MarkQuery<'_>,
     live: &HashSet<[u8; 8]>,
-    dead: &mut Vec<Dead>,
+    (dead, kept): (&mut Vec<Dead>, &mut Kept),
 ) -> Result<bool> {
     let mut statement = prepare(read, BLOBS)?;
-    let mut rows = statement.query(params![name.as_str(), micros(query.blob_since)])?;
+    let mut rows = statement.query(params![name.as_str()])?;
     while let Some(row) = rows.next()? {
-        let digest = digest(row, 0)?;
-        if live.contains(&prefix(&digest)) || query.recent.contains(&digest) {
+        let (digest, last_used) = (digest(row, 0)?, time(row, 1)?);
+        let is_listed = live.contains(&prefix(&digest));
+        if is_listed || last_used > query.blob_since || query.recent.contains(&digest) {
+            kept.blobs += 1;
+            kept.unlisted += u64::from(!is_listed);
             continue;
         }
         if dead.len() >= query.limit as usize {
@@ -286,7 +301,7 @@ fn dead_blobs(
             digest,
             is_manifest: false,
             size_bytes: optional_number(row, 2)?.unwrap_or(0),
-            last_used: time(row, 1)?,
+            last_used,
             why: DeadWhy::Unreferenced,
         });
     }
