@@ -1,7 +1,7 @@
 //! The decision itself: two pure functions, one before any upstream is asked and one before the
 //! first byte.
 
-use crate::{Access, Action, DecisionId, Denial, Intent, Object, Permit, Principal};
+use crate::{Access, DecisionId, Denial, Intent, Object, Permit, Principal};
 use oci::Digest;
 
 /// What is known of the target when it is decided.
@@ -105,7 +105,7 @@ fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AccessRule, NamePattern, Network, Subject};
+    use crate::{AccessRule, Action, NamePattern, Network, Subject};
     use oci::{Name, Reference};
 
     fn intent(action: Action, name: &str) -> Intent {

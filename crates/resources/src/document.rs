@@ -17,7 +17,7 @@ pub enum Spec {
     /// Who may do what where.
     AccessPolicy(AccessPolicySpec),
     /// Choices for the whole plane.
-    Plane(PlaneSpec),
+    Plane(Box<PlaneSpec>),
     /// A name clients use.
     Repository(Box<RepositorySpec>),
     /// A remote registry.

@@ -57,7 +57,7 @@ impl Set {
     /// The choices for the whole plane, if somebody made them.
     pub fn plane(&self) -> Option<&PlaneSpec> {
         self.documents.iter().find_map(|document| match &document.spec {
-            Spec::Plane(spec) => Some(spec),
+            Spec::Plane(spec) => Some(spec.as_ref()),
             _ => None,
         })
     }

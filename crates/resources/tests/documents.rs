@@ -57,10 +57,14 @@ fn every_error_names_file_line_field_and_the_nearest_name() {
              use * within a segment and ** across segments",
         ),
         (
-            repository("spec: { hosted: {} }\n"),
-            "a.yaml:4:9: spec.hosted: not enforced by this version; remove it or upgrade",
+            repository("spec: {}\n"),
+            "a.yaml:4:7: spec: exactly one of remote, hosted, virtual is needed",
         ),
-        (repository("spec: {}\n"), "a.yaml:4:7: spec.remote: required field is missing"),
+        (
+            repository("spec: { hosted: {}, remote: { upstream: docker.io } }\n"),
+            "a.yaml:4:7: spec: exactly one of remote, hosted, virtual is needed; here are remote \
+             and hosted",
+        ),
         (
             repository("spec: { remote: { upstream: docker.io, onUpstreamDelete: {} } }\n"),
             "a.yaml:4:58: spec.remote.onUpstreamDelete: exactly one of keepFor, refuse is needed",
