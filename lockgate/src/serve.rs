@@ -109,6 +109,8 @@ async fn serve(loaded: &Loaded, lines: Lines) -> Result<Exit, Failure> {
         access_log: settings.log.access.then_some(access_log),
         keep: convert::keep(settings),
         fills: convert::fills(settings),
+        gc: convert::gc(settings),
+        pushes: plane::PushSettings::default(),
         clock: Clock::system(),
         data_dir,
     };

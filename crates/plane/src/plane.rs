@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::collect::{Collector, GcSettings};
 use crate::decisions::Denials;
 use crate::fill::{FillSettings, Fills};
+use crate::hosted::{PushSettings, Uploads};
 use crate::incoming::Incoming;
 use crate::jobs::Jobs;
 use crate::keep::{Keep, KeepSettings};
@@ -50,6 +51,8 @@ pub struct Options {
     pub gc: GcSettings,
     /// Downloads.
     pub fills: FillSettings,
+    /// Pushes.
+    pub pushes: PushSettings,
     /// The time.
     pub clock: Clock,
 }
@@ -60,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) resolver: Resolver,
     pub(crate) lists: Lists,
     pub(crate) fills: Fills,
+    pub(crate) uploads: Uploads,
     pub(crate) denials: Denials,
     view: ArcSwap<View>,
     generation: AtomicU64,
@@ -124,15 +128,27 @@ impl Plane {
         read: Result<Set, Problems>,
         source: &str,
     ) -> Result<Arc<Self>, ApplyError> {
-        let Options { data_dir, store, catalog, metrics, access_log, keep, gc, fills, clock } =
-            options;
+        let Options {
+            data_dir,
+            store,
+            catalog,
+            metrics,
+            access_log,
+            keep,
+            gc,
+            fills,
+            pushes,
+            clock,
+        } = options;
         let shelf = Arc::new(Shelf::new(store, catalog, clock, metrics.clone()));
+        shelf.rescue_hosted();
         let (revisions, view) = Revisions::start(&shelf, data_dir, read, source).await?;
         let manifests = Manifests::new(shelf.clone());
         let core = Arc::new(Core {
             resolver: Resolver::new(shelf.clone(), manifests),
             lists: Lists::new(shelf.clone()),
             fills: Fills::new(shelf.clone(), fills),
+            uploads: Uploads::new(shelf.clone(), pushes),
             denials: Denials::default(),
             generation: AtomicU64::new(view.generation),
             view: ArcSwap::from_pointee(view),

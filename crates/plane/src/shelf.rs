@@ -7,6 +7,7 @@
 
 use crate::answer::ManifestContent;
 use crate::clock::Clock;
+use crate::holds::Holds;
 use crate::memory::{ContentState, ListingOf, ListingState, Memory, TagState};
 use blobs::{Blob, Store};
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use telemetry::Metrics;
 /// Uses waiting to be written; more are not noted, which only makes "last used" coarser.
 const USES_MAX: usize = 100_000;
 /// The longest manifest that is read back from the store.
-const MANIFEST_MAX_BYTES: usize = 16 << 20;
+pub(crate) const MANIFEST_MAX_BYTES: usize = 16 << 20;
 /// Remembered events for status.
 const EVENTS_MAX: usize = 16;
 
@@ -32,12 +33,16 @@ pub(crate) struct Shelf {
     pub(crate) memory: Memory,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
+    /// Which bytes are on their way in or out.
+    pub(crate) holds: Holds,
     /// The last write failed for want of space, or would have eaten the catalog's reserve.
     full: AtomicBool,
     uses: Mutex<Vec<(Name, Digest)>>,
     /// Bytes committed since housekeeping last looked: it looks sooner when much came in.
     pub(crate) committed_bytes: AtomicI64,
     pub(crate) committed: tokio::sync::Notify,
+    /// Bytes of a blob turned out to be damaged.
+    pub(crate) lost_one: tokio::sync::Notify,
     /// Upstreams that sent bytes which were not those of the digest.
     mismatches: Mutex<VecDeque<String>>,
 }
@@ -50,10 +55,12 @@ impl Shelf {
             memory: Memory::new(),
             clock,
             metrics,
+            holds: Holds::default(),
             full: AtomicBool::new(false),
             uses: Mutex::default(),
             committed_bytes: AtomicI64::new(0),
             committed: tokio::sync::Notify::new(),
+            lost_one: tokio::sync::Notify::new(),
             mismatches: Mutex::default(),
         }
     }
@@ -282,6 +289,11 @@ impl Shelf {
         is_manifest: bool,
     ) {
         batch.put_blob(digest, size_bytes, is_manifest, self.clock.now());
+        self.note_committed(size_bytes);
+    }
+
+    /// So many bytes came in: housekeeping looks sooner when much did.
+    pub(crate) fn note_committed(&self, size_bytes: u64) {
         let size = i64::try_from(size_bytes).unwrap_or(i64::MAX);
         self.committed_bytes.fetch_add(size, Ordering::Relaxed);
         self.committed.notify_one();

@@ -42,7 +42,7 @@ async fn by_default_loopback_pulls_and_nobody_else_does() {
     assert!(rig.plane.decision("0").is_none());
     // On a hit too.
     assert!(rig.ask_as(REMOTE, Method::Get, &path).await.is_err());
-    for method in [Method::Push, Method::Delete] {
+    for method in [Method::Put, Method::Delete] {
         let refusal = rig.ask(method, &path).await.unwrap_err();
         assert!(matches!(refusal, Refusal::Denied(_)), "{refusal:?}");
     }

@@ -57,6 +57,7 @@ impl World {
             access_log: None,
             keep: Default::default(),
             fills: Default::default(),
+            pushes: Default::default(),
             clock: clock.clone(),
         };
         let plane = Plane::start(options, set, "test").await.unwrap();

@@ -1,5 +1,6 @@
 //! What changes a hosted name: the requests, and who serves them.
 
+use super::{delete, manifest, upload};
 use crate::answer::What;
 use crate::candidates::HostedName;
 use crate::incoming::Incoming;
@@ -46,20 +47,38 @@ impl Write {
 }
 
 /// A request that changes something, with leave to.
-pub(crate) struct Push<'r> {
-    pub(crate) core: &'r Arc<Core>,
-    pub(crate) view: &'r Arc<View>,
+pub(crate) struct Push {
+    pub(crate) core: Arc<Core>,
+    pub(crate) view: Arc<View>,
     pub(crate) name: HostedName,
     /// The name as the client wrote it: what it hears back.
     pub(crate) asked_name: String,
     /// The host it was sent to, by which a mount's source is found.
-    pub(crate) host: Option<&'r str>,
+    pub(crate) host: Option<String>,
     pub(crate) query: Query,
-    pub(crate) incoming: Incoming,
     pub(crate) permit: Permit,
 }
 
-/// Serves it.
-pub(crate) async fn write(_push: Push<'_>, write: Write) -> Result<What, Refusal> {
-    Err(Refusal::Internal(format!("not built yet: {write:?}")))
+/// Serves it, in a task of its own: a client that hangs up ends the body, and what came of it is
+/// kept; it does not end a write in the middle (design, invariant 12).
+pub(crate) async fn write(push: Push, incoming: Incoming, write: Write) -> Result<What, Refusal> {
+    let work = async move {
+        match write {
+            Write::Begin => upload::begin(push, incoming).await,
+            Write::Status(id) => upload::status(push, id).await,
+            Write::Extend(id) => upload::extend(push, incoming, id).await,
+            Write::Finish(id) => upload::finish(push, incoming, id).await,
+            Write::Cancel(id) => upload::cancel(push, id).await,
+            Write::PutManifest(reference) => manifest::push(push, incoming, reference).await,
+            Write::DeleteManifest(Reference::Tag(tag)) => delete::tag(push, tag).await,
+            Write::DeleteManifest(Reference::Digest(digest)) => {
+                delete::manifest(push, digest).await
+            }
+            Write::DeleteBlob(digest) => delete::blob(push, digest).await,
+        }
+    };
+    let served = tokio::spawn(work).await;
+    served.unwrap_or_else(|_| {
+        Err(Refusal::Internal("a push was ended by a bug; see the log".to_owned()))
+    })
 }

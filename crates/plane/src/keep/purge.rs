@@ -94,6 +94,7 @@ impl Keep {
     /// A file that no row speaks of: of a catalog that was lost, or of a write that was.
     fn unlink_unknown(&self, digest: &Digest) -> Fate {
         let shelf = &self.core.shelf;
+        let Some(_removal) = shelf.holds.removal(digest) else { return Fate::InUse };
         shelf.memory.forget_manifest(digest);
         let removed = shelf.store.remove(digest);
         let mut batch = Batch::new();

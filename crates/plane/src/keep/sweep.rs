@@ -28,9 +28,7 @@ impl Keep {
         for digest in condemned {
             // Under pressure a client that was just told of it has to wait for a download.
             if !grace.is_zero() && self.is_listed_lately(&digest) {
-                let mut batch = Batch::new();
-                batch.uncondemn(&digest);
-                shelf.submit(batch);
+                self.spare(&digest);
                 continue;
             }
             if let Some(size_bytes) = self.remove(&digest) {
@@ -49,6 +47,17 @@ impl Keep {
         (blobs, bytes)
     }
 
+    /// Keeps a condemned blob after all, if a name still holds it. One that nobody holds stays
+    /// condemned, and only waits until those who were told of it are done.
+    fn spare(&self, digest: &Digest) {
+        let catalog = &self.core.shelf.catalog;
+        if matches!(catalog.holders(digest, 1), Ok(holders) if !holders.is_empty()) {
+            let mut batch = Batch::new();
+            batch.uncondemn(digest);
+            self.core.shelf.submit(batch);
+        }
+    }
+
     /// Removes one condemned blob. `None`: it stays, for now or for good.
     fn remove(&self, digest: &Digest) -> Option<u64> {
         let shelf = &self.core.shelf;
@@ -57,9 +66,7 @@ impl Keep {
         }
         if self.state.lock().recent.contains_key(digest) {
             // Somebody came back for it.
-            let mut batch = Batch::new();
-            batch.uncondemn(digest);
-            shelf.submit(batch);
+            self.spare(digest);
             return None;
         }
         self.unlink(digest)
@@ -68,6 +75,8 @@ impl Keep {
     /// The end of a condemned blob: row told, file unlinked, row gone.
     pub(super) fn unlink(&self, digest: &Digest) -> Option<u64> {
         let shelf = &self.core.shelf;
+        // Not while a push brings it in: the row that it will have is not there to be seen yet.
+        let _removal = shelf.holds.removal(digest)?;
         let mut batch = Batch::new();
         batch.begin_removal(digest);
         // Without this in the catalog, a crash would leave a row that claims the blob.

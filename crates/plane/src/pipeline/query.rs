@@ -97,10 +97,10 @@ mod tests {
 
     #[test]
     fn queries_are_read_with_care() {
-        let read = read(Some("n=5&last=v1%2F2&ns=docker.io&x=y&artifactType=a%2Fb")).unwrap();
-        assert_eq!((read.n, read.last.as_deref()), (Some(5), Some("v1/2")));
-        assert_eq!(read.ns.as_deref(), Some("docker.io"));
-        assert_eq!(read.artifact_type.as_deref(), Some("a/b"));
+        let page = read(Some("n=5&last=v1%2F2&ns=docker.io&x=y&artifactType=a%2Fb")).unwrap();
+        assert_eq!((page.n, page.last.as_deref()), (Some(5), Some("v1/2")));
+        assert_eq!(page.ns.as_deref(), Some("docker.io"));
+        assert_eq!(page.artifact_type.as_deref(), Some("a/b"));
         assert_eq!(read(Some("n=99999999999999999999999")).unwrap().n, Some(PAGE_MAX));
         for bad in ["n=", "n=-1", "n=x", "n=%00", "ns=%0a", "last=%7f", "ns=a&ns=a", "ns=&ns=a"] {
             assert!(read(Some(bad)).is_err(), "{bad}");

@@ -55,10 +55,10 @@ pub(super) async fn serve(
             (What::Catalog { names, more_after }, CacheState::NONE)
         }
         Target::Write { name, write } => {
-            let host = ask.host;
-            let push = Push { core, view, name, asked_name, host, query, incoming, permit };
-            // Boxed: pushes are large, and the warm path is not.
-            (Box::pin(hosted::write(push, write)).await?, CacheState::NONE)
+            let (core, view) = (core.clone(), view.clone());
+            let host = ask.host.map(str::to_owned);
+            let push = Push { core, view, name, asked_name, host, query, permit };
+            (hosted::write(push, incoming, write).await?, CacheState::NONE)
         }
         Target::Blob { digest, place, private_to, cache } => {
             if let BlobPlace::Stored { blob, .. } = &place

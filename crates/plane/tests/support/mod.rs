@@ -5,10 +5,12 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use oci::Digest;
 use oci::range::ByteRange;
 use plane::{
-    Ask, BlobAnswer, ByteStream, Clock, FillSettings, KeepSettings, Method, Options, Peer, Plane,
-    ReadHow, Refusal, Served, What,
+    Ask, BlobAnswer, ByteStream, Clock, FillSettings, GcSettings, Incoming, IncomingError,
+    KeepSettings, Method, Options, Peer, Plane, PushSettings, ReadHow, Refusal, Served,
+    UploadState, What,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +32,9 @@ pub struct Rig {
 #[derive(Default)]
 pub struct Setup {
     pub keep: KeepSettings,
+    pub gc: GcSettings,
     pub fills: FillSettings,
+    pub pushes: PushSettings,
     pub dir: Option<Arc<tempfile::TempDir>>,
     pub fail_writes_after_bytes: Option<u64>,
     pub access_log: Option<AccessLog>,
@@ -77,7 +81,9 @@ impl Rig {
             metrics: metrics.clone(),
             access_log: setup.access_log,
             keep: setup.keep,
+            gc: setup.gc,
             fills: setup.fills,
+            pushes: setup.pushes,
             clock: clock.clone(),
         };
         let plane = Plane::start(options, set_of(text), "test.yaml").await.unwrap();
@@ -89,6 +95,26 @@ impl Rig {
     }
 
     pub async fn ask_as(&self, peer: Peer, method: Method, path: &str) -> Result<Served, Refusal> {
+        self.send_as(peer, method, path, Incoming::none()).await
+    }
+
+    /// A request with a body.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        incoming: Incoming,
+    ) -> Result<Served, Refusal> {
+        self.send_as(LOOPBACK, method, path, incoming).await
+    }
+
+    pub async fn send_as(
+        &self,
+        peer: Peer,
+        method: Method,
+        path: &str,
+        incoming: Incoming,
+    ) -> Result<Served, Refusal> {
         let (path, query) = match path.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (path, None),
@@ -96,7 +122,69 @@ impl Rig {
         let host = Some("127.0.0.1:5050");
         let ask = Ask { method, path, query, host, peer, read: ReadHow::Mapped };
         let mut trail = self.plane.trail(self.ids.next(), "GET", path, peer.address);
-        self.plane.handle(&ask, &mut trail).await
+        self.plane.handle(&ask, incoming, &mut trail).await
+    }
+
+    /// Pushes a blob in one request; what it hashes to. `name`: as clients write it.
+    pub async fn push_blob(&self, name: &str, bytes: &[u8]) -> Result<Digest, Refusal> {
+        let digest = Digest::sha256(bytes);
+        let path = format!("/v2/{name}/blobs/uploads/?digest={digest}");
+        let served = self.send(Method::Post, &path, body(bytes)).await?;
+        match served.what {
+            What::BlobCreated { digest, .. } => Ok(digest),
+            other => panic!("no blob was made: {other:?}"),
+        }
+    }
+
+    /// Pushes a manifest under a tag or a digest, which may have a query; what it hashes to.
+    pub async fn push_manifest(
+        &self,
+        name: &str,
+        reference: &str,
+        manifest: &serde_json::Value,
+    ) -> Result<Digest, Refusal> {
+        let path = format!("/v2/{name}/manifests/{reference}");
+        let bytes = serde_json::to_vec(manifest).unwrap();
+        let media_type = manifest["mediaType"].as_str().map(str::to_owned);
+        let incoming = body(&bytes).with_lines(media_type, None);
+        match self.send(Method::Put, &path, incoming).await?.what {
+            What::ManifestCreated { digest, .. } => Ok(digest),
+            other => panic!("no manifest was made: {other:?}"),
+        }
+    }
+
+    /// Pushes an image of one config and one layer, made from a seed; its manifest's digest.
+    pub async fn push_image(
+        &self,
+        name: &str,
+        reference: &str,
+        seed: &str,
+    ) -> Result<Digest, Refusal> {
+        let config = format!("{{\"seed\":\"{seed}\"}}");
+        let layer = format!("the layer of {seed}");
+        self.push_blob(name, config.as_bytes()).await?;
+        self.push_blob(name, layer.as_bytes()).await?;
+        let manifest = image_manifest(config.as_bytes(), &[layer.as_bytes()]);
+        self.push_manifest(name, reference, &manifest).await
+    }
+
+    /// Begins an upload session.
+    pub async fn begin_upload(&self, name: &str) -> UploadState {
+        let path = format!("/v2/{name}/blobs/uploads/");
+        self.upload(Method::Post, &path, Incoming::none()).await.unwrap()
+    }
+
+    /// A request that is answered by how a session stands.
+    pub async fn upload(
+        &self,
+        method: Method,
+        path: &str,
+        incoming: Incoming,
+    ) -> Result<UploadState, Refusal> {
+        match self.send(method, path, incoming).await?.what {
+            What::Upload(state) => Ok(state),
+            other => panic!("{path} is no session: {other:?}"),
+        }
     }
 
     pub async fn get(&self, path: &str) -> Result<Served, Refusal> {
@@ -162,4 +250,62 @@ pub async fn collect(mut stream: ByteStream) -> Result<Bytes, String> {
 /// The path of something of the fake registry, under the plane's name for it.
 pub fn through(path: &str) -> String {
     path.replacen("/v2/", "/v2/reg/", 1)
+}
+
+/// The body of a push, in pieces of 64 KiB, with its length.
+pub fn body(bytes: &[u8]) -> Incoming {
+    Incoming::new(futures_util::stream::iter(pieces(bytes)), Some(bytes.len() as u64))
+}
+
+/// The body of a push whose length is not said.
+pub fn streamed(bytes: &[u8]) -> Incoming {
+    Incoming::new(futures_util::stream::iter(pieces(bytes)), None)
+}
+
+fn pieces(bytes: &[u8]) -> Vec<Result<Bytes, IncomingError>> {
+    bytes.chunks(64 << 10).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect()
+}
+
+/// Documents of one hosted repository `team` with these fields, and a policy that lets everybody on
+/// the loopback do everything.
+pub fn hosted(spec: &str) -> String {
+    format!(
+        "apiVersion: lockgate.dev/v1alpha1\nkind: Repository\nmetadata: {{ name: team }}\nspec:\n  \
+         hosted: {{ {spec} }}\n---\n{EVERYBODY}"
+    )
+}
+
+/// A policy that lets everybody do everything.
+pub const EVERYBODY: &str = "apiVersion: lockgate.dev/v1alpha1\nkind: AccessPolicy\n\
+    metadata: { name: all }\nspec:\n  allow:\n    - subjects: [{ kind: Anonymous }]\n      \
+    actions: [\"*\"]\n      repositories: [\"**\"]\n";
+
+pub fn descriptor(media_type: &str, bytes: &[u8]) -> serde_json::Value {
+    serde_json::json!({
+        "mediaType": media_type, "digest": Digest::sha256(bytes).to_string(), "size": bytes.len(),
+    })
+}
+
+/// The manifest of an image.
+pub fn image_manifest(config: &[u8], layers: &[&[u8]]) -> serde_json::Value {
+    const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    let layers: Vec<_> = layers.iter().map(|layer| descriptor(LAYER, layer)).collect();
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": testkit::OCI_MANIFEST,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config),
+        "layers": layers,
+    })
+}
+
+/// An index of manifests.
+pub fn index(children: &[&serde_json::Value]) -> serde_json::Value {
+    let entry = |child: &&serde_json::Value| {
+        let media_type = child["mediaType"].as_str().unwrap();
+        descriptor(media_type, &serde_json::to_vec(child).unwrap())
+    };
+    let manifests: Vec<_> = children.iter().map(entry).collect();
+    serde_json::json!({
+        "schemaVersion": 2, "mediaType": testkit::OCI_INDEX, "manifests": manifests,
+    })
 }

@@ -53,6 +53,8 @@ pub struct Metrics {
     evicted_blobs: Counter,
     evicted: Counter,
     damaged_blobs: Counter,
+    uploads_open: Gauge,
+    pushed: Counter,
     collection: Collection,
     store: Store,
     connections_open: Gauge,
@@ -163,6 +165,12 @@ impl Metrics {
                 "lockgate_damaged_blobs",
                 "Blobs removed because their bytes had rotted on the disk",
             ),
+            uploads_open: gauge(
+                r,
+                "lockgate_uploads_open",
+                "Upload sessions that are written to now",
+            ),
+            pushed: counter(r, "lockgate_pushed_bytes", "Bytes of blobs and manifests pushed here"),
             collection: Collection::register(r),
             store: Store::register(r),
             connections_open: gauge(r, "lockgate_connections_open", "Client connections now"),
@@ -234,6 +242,21 @@ impl Metrics {
     /// Counts a blob whose bytes had rotted on the disk.
     pub fn damaged_blob(&self) {
         self.damaged_blobs.inc();
+    }
+
+    /// A request took an upload session up.
+    pub fn upload_opened(&self) {
+        self.uploads_open.inc();
+    }
+
+    /// It is done with it; once for each [`upload_opened`](Self::upload_opened).
+    pub fn upload_closed(&self) {
+        self.uploads_open.dec();
+    }
+
+    /// Counts bytes of blobs and manifests that were pushed here.
+    pub fn pushed(&self, bytes: u64) {
+        self.pushed.inc_by(bytes);
     }
 
     /// Sets the state of the store.

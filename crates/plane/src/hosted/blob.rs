@@ -1,0 +1,104 @@
+//! A whole blob becomes content of a hosted name: bytes durable first, then the row.
+
+use super::settle::{Change, Unsettled, settle};
+use super::uploads::{Session, panicked, trouble};
+use super::{check, upload};
+use crate::candidates::HostedName;
+use crate::plane::Core;
+use crate::refusal::Refusal;
+use bytes::Bytes;
+use catalog::{Batch, PushedBlob};
+use oci::{Digest, MediaType};
+use std::sync::Arc;
+
+/// An upload that has come in.
+pub(super) struct Pushed {
+    pub(super) session: Session,
+    /// What is still to be written.
+    pub(super) rest: Vec<Bytes>,
+    /// What the client says that it hashes to.
+    pub(super) digest: Digest,
+}
+
+/// A blob that is in the store, and is to be content of a name.
+pub(super) struct Held<'d> {
+    pub(super) digest: &'d Digest,
+    pub(super) size_bytes: u64,
+    pub(super) media_type: Option<MediaType>,
+}
+
+/// Takes an upload in. With a wrong digest its session is over; with trouble of our own it stays, so
+/// that the client may try its last request again.
+pub(super) async fn take_in(
+    core: &Arc<Core>,
+    name: &HostedName,
+    pushed: Pushed,
+) -> Result<(), Refusal> {
+    let Pushed { session, rest, digest } = pushed;
+    let size_bytes = session.upload.len_bytes() + rest.iter().map(Bytes::len).sum::<usize>() as u64;
+    if let Err(refusal) = check::room(core, name, Some(&digest), size_bytes).await {
+        let _ = core.uploads.discard(session).await;
+        return Err(refusal);
+    }
+    let hold = Arc::new(core.shelf.holds.hold(&digest).await);
+    let committed = core.shelf.blocking(move |shelf| {
+        let Session { mut upload, .. } = session;
+        upload.append(&rest).map_err(|error| trouble(shelf, &error))?;
+        match upload.commit(&digest) {
+            Ok(blob) => Ok(blob.size_bytes()),
+            Err((upload, blobs::Error::WrongDigest { found, .. })) => {
+                if let Some(upload) = upload
+                    && let Err(error) = upload.discard()
+                {
+                    tracing::warn!(%error, "an upload with a wrong digest left something behind");
+                }
+                Err(upload::bad_digest(format!(
+                    "the bytes hash to {found}, not to {digest}; the upload is over, begin a new one"
+                )))
+            }
+            Err((_, error)) => Err(trouble(shelf, &error)),
+        }
+    });
+    let size_bytes = committed.await.unwrap_or_else(|| Err(panicked()))?;
+    core.shelf.note_committed(size_bytes);
+    let held = Held { digest: &digest, size_bytes, media_type: None };
+    hold_for(core, name, held, hold).await
+}
+
+/// Makes a blob whose bytes are held content of a name.
+pub(super) async fn hold_for(
+    core: &Arc<Core>,
+    name: &HostedName,
+    held: Held<'_>,
+    hold: Arc<crate::holds::Hold>,
+) -> Result<(), Refusal> {
+    let Held { digest, size_bytes, media_type } = held;
+    let at = core.shelf.clock.now();
+    let quota_bytes = name.hosted.quota_bytes;
+    let mut batch = Batch::new();
+    let canonical = name.name.clone();
+    batch.push_blob(&PushedBlob {
+        name: canonical.clone(),
+        digest: *digest,
+        size_bytes,
+        media_type,
+        quota_bytes,
+        at,
+    });
+    let (tags, digests) = (Vec::new(), vec![*digest]);
+    let change = Change { batch, name: canonical, tags, digests, hold: Some(hold.clone()) };
+    match settle(core, change).await {
+        Ok(()) => Ok(()),
+        Err(Unsettled::Refused(refusal)) => Err(refusal),
+        Err(Unsettled::Conflict) => {
+            // The quota was reached meanwhile. The bytes are here and nobody's.
+            let mut batch = Batch::new();
+            batch.put_blob(digest, size_bytes, false, at);
+            batch.condemn(digest, at);
+            core.shelf.submit(batch);
+            drop(hold);
+            check::room(core, name, Some(digest), size_bytes).await?;
+            Err(check::too_busy(&name.name))
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Mounts: a blob that another name has becomes content of this one without its bytes being sent
+//! again (distribution-spec, "Mounting a blob from another repository").
+//!
+//! Only where the one who asks could have pulled it there and pushed it here. No upstream is asked,
+//! and no refusal tells what is elsewhere: what cannot be mounted is to be uploaded.
+
+use super::blob::{Held, hold_for};
+use super::read::known;
+use super::write::Push;
+use crate::candidates::{Candidate, intent};
+use crate::memory::ContentState;
+use crate::pipeline::Query;
+use crate::refusal::Refusal;
+use oci::{Digest, Name};
+use policy::{Action, Object};
+use std::sync::Arc;
+
+/// Names looked through for a blob when no source is said.
+const HOLDERS_MAX: u32 = 16;
+
+/// The digest that a request wants mounted. One that cannot be read mounts nothing.
+pub(super) fn wanted(query: &Query) -> Option<Digest> {
+    query.mount.as_deref().and_then(|text| Digest::parse(text).ok())
+}
+
+/// Mounts a blob; `false`: it has to be uploaded.
+pub(super) async fn mount(push: &Push, digest: &Digest) -> Result<bool, Refusal> {
+    let Some(content) = source(push, digest).await else { return Ok(false) };
+    let shelf = &push.core.shelf;
+    let hold = Arc::new(shelf.holds.hold(digest).await);
+    let Ok(Some(blob)) = shelf.known_blob(digest).await else { return Ok(false) };
+    let (size_bytes, media_type) = (blob.size_bytes(), content.media_type.clone());
+    let held = Held { digest, size_bytes, media_type };
+    hold_for(&push.core, &push.name, held, hold).await?;
+    Ok(true)
+}
+
+/// Content of some name that the principal may pull.
+async fn source(push: &Push, digest: &Digest) -> Option<Arc<ContentState>> {
+    let shelf = &push.core.shelf;
+    // What the name has already, whoever put it there, nobody has to send again.
+    if let Ok(Some(content)) = shelf.known_content(&push.name.name, digest).await {
+        return Some(content);
+    }
+    let Some(from) = &push.query.from else { return of_any(push, digest).await };
+    let from = Name::parse(from).ok()?;
+    let ns = push.query.ns.as_deref();
+    let found = push.view.routes.locate(from.as_str(), push.host.as_deref(), ns).ok()?;
+    for candidate in &found.candidates {
+        let content = match candidate {
+            Candidate::Hosted(hosted) => shelf.known_content(&hosted.name, digest).await.ok()?,
+            Candidate::Remote(located) => shelf.content(&located.name, digest).await,
+        };
+        let Some(content) = content else { continue };
+        if may_pull(push, candidate.name(), digest, &content, candidate.scope()) {
+            return Some(content);
+        }
+    }
+    None
+}
+
+/// Of any hosted name.
+async fn of_any(push: &Push, digest: &Digest) -> Option<Arc<ContentState>> {
+    let shelf = &push.core.shelf;
+    let asked = *digest;
+    let holders = shelf.blocking(move |it| it.catalog.hosted_holders(&asked, HOLDERS_MAX)).await;
+    for name in known(holders).ok()? {
+        let is_hosted = push.view.repository_of(&name).is_some_and(|it| it.hosted().is_some());
+        if !is_hosted {
+            continue;
+        }
+        let Ok(Some(content)) = shelf.known_content(&name, digest).await else { continue };
+        if may_pull(push, &name, digest, &content, None) {
+            return Some(content);
+        }
+    }
+    None
+}
+
+fn may_pull(
+    push: &Push,
+    name: &Name,
+    digest: &Digest,
+    content: &ContentState,
+    scope: Option<String>,
+) -> bool {
+    let intent = intent(Action::Pull, name, &Object::Blob(*digest));
+    let private_to = content.private_to.as_deref().or(scope.as_deref());
+    let candidate = policy::Candidate { intent: &intent, private_to };
+    policy::may_ask(&push.view.access, push.permit.principal(), &[candidate]).is_ok()
+}
