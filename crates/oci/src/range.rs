@@ -124,7 +124,9 @@ impl ContentRange {
     /// Parses the value of the header.
     pub fn parse(value: &str) -> Result<Self, ContentRangeError> {
         let value = value.trim();
-        let value = value.strip_prefix("bytes").map_or(value, |v| v.trim_start_matches([' ', '=']));
+        // Some clients write it as they would write `Range`.
+        let unit = ["bytes ", "bytes="];
+        let value = unit.iter().find_map(|unit| value.strip_prefix(unit)).unwrap_or(value);
         let (range, total) = match value.split_once('/') {
             Some((range, total)) => (range, Some(total)),
             None => (value, None),
@@ -212,6 +214,7 @@ mod tests {
             "+0-1",
             "0-1,2-3",
             "0x0-1",
+            "bytes0-1",
             "bytes */10",
             "0-9/5",
             "0-9/x",

@@ -110,8 +110,9 @@ impl<'a> Walk<'a, '_> {
         self.path.pop();
         levels += 1;
         if !may_go_on || levels > MAX_LEVELS {
-            let message =
-                format!("virtual repositories within virtual ones, {MAX_LEVELS} levels at most");
+            let message = format!(
+                "at most {MAX_LEVELS} levels of virtual repositories may stand within one another"
+            );
             self.problems.push(problem(document, "spec.virtual", message));
             // Told once is enough for those above.
             levels = 0;

@@ -72,7 +72,7 @@ fn examples(document: &str) -> Vec<String> {
 #[test]
 fn the_examples_can_be_put_in_force() {
     for (name, document, count) in [
-        ("resources.md", REFERENCE, 3),
+        ("resources.md", REFERENCE, 7),
         ("README.md", include_str!("../../../README.md"), 1),
         ("clients.md", include_str!("../../../docs/guides/clients.md"), 2),
     ] {
