@@ -49,6 +49,7 @@ pub(crate) enum Verb {
     DeleteTag { name: Name, tag: Tag },
     DeleteManifest { name: Name, digest: Box<Digest>, tags: Vec<Tag>, at: Timestamp },
     DeleteBlob { name: Name, digest: Digest, at: Timestamp },
+    ExpectUnlisted { name: Name, digest: Digest },
     Collect(Box<Collection>),
     Adopt { name: Name, digest: Digest, at: Timestamp },
     Disown { name: Name, digest: Digest },
@@ -243,6 +244,12 @@ impl Batch {
     /// content of the name, and no manifest.
     pub fn delete_blob(&mut self, name: &Name, digest: &Digest, at: Timestamp) {
         self.push(Verb::DeleteBlob { name: name.clone(), digest: *digest, at }, 0);
+    }
+
+    /// Expects that no manifest of the name lists a digest, as at the time of the look that allows to
+    /// delete it.
+    pub fn expect_unlisted(&mut self, name: &Name, digest: &Digest) {
+        self.push(Verb::ExpectUnlisted { name: name.clone(), digest: *digest }, 0);
     }
 
     /// Takes what a mark found. Condemns the bytes that nobody else needs. A tag that names something

@@ -70,6 +70,7 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
             hosted::delete_manifest(c, name, digest, tags, *at)
         }
         Verb::DeleteBlob { name, digest, at } => hosted::delete_blob(c, name, digest, *at),
+        Verb::ExpectUnlisted { name, digest } => hosted::expect_unlisted(c, name, digest),
         Verb::Collect(collection) => hosted::collect(c, collection),
         Verb::Adopt { name, digest, at } => hosted::adopt(c, name, digest, *at),
         Verb::Disown { name, digest } => hosted::disown(c, name, digest),

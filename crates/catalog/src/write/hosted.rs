@@ -228,6 +228,13 @@ pub(super) fn delete_blob(
     names::settle(c, name.as_str())
 }
 
+pub(super) fn expect_unlisted(c: &Connection, name: &Name, digest: &Digest) -> Result<(), Failure> {
+    match crate::read::manifests::listed_by(c, name, digest, 1)?.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Conflict),
+    }
+}
+
 const REMOVE: &str = "DELETE FROM content WHERE name = $1 AND digest = $2";
 const CONDEMN_UNHELD: &str = "UPDATE blob SET condemned_at = $2 \
     WHERE digest = $1 AND condemned_at IS NULL \

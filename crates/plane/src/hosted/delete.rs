@@ -9,7 +9,7 @@ use super::write::Push;
 use crate::answer::What;
 use crate::refusal::Refusal;
 use crate::shelf::Shelf;
-use catalog::{Batch, Role};
+use catalog::Batch;
 use oci::{Digest, ErrorCode, Tag};
 
 /// Times a delete is judged again because something changed between the look and the write.
@@ -47,11 +47,14 @@ pub(super) async fn manifest(push: Push, digest: Digest) -> Result<What, Refusal
             return Err(absent(&push, ErrorCode::ManifestUnknown, &digest.to_string()));
         }
         check::may_go(&push.name, &tags, &digest)?;
-        let parent = listed.iter().find(|it| it.role == Role::Child);
-        if let Some(parent) = parent.filter(|_| !push.name.hosted.allows_sparse) {
-            return Err(needed(&push, &digest, &parent.manifest));
-        }
         let mut batch = Batch::new();
+        // Where indexes may lack what they name, they may come to lack it.
+        if !push.name.hosted.allows_sparse {
+            if let Some(parent) = listed.first() {
+                return Err(needed(&push, &digest, &parent.manifest));
+            }
+            batch.expect_unlisted(&push.name.name, &digest);
+        }
         batch.delete_manifest(&push.name.name, &digest, &tags, push.core.shelf.clock.now());
         if done(&push, batch, tags, vec![digest]).await? {
             return Ok(What::Deleted);
@@ -76,6 +79,7 @@ pub(super) async fn blob(push: Push, digest: Digest) -> Result<What, Refusal> {
             return Err(needed(&push, &digest, &parent.manifest));
         }
         let mut batch = Batch::new();
+        batch.expect_unlisted(&push.name.name, &digest);
         batch.delete_blob(&push.name.name, &digest, push.core.shelf.clock.now());
         if done(&push, batch, Vec::new(), vec![digest]).await? {
             return Ok(What::Deleted);

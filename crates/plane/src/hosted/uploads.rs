@@ -1,9 +1,10 @@
-//! Upload sessions: begun, and taken up by the one who began them.
+//! Upload sessions: begun, taken up by the one who began them, and cleared away.
 //!
 //! A session lies in the store, which keeps its bytes across a restart and its hash from one request
 //! to the next. Between requests nothing of it is open here.
 
 use super::write::Push;
+use crate::clock::before;
 use crate::refusal::Refusal;
 use crate::shelf::Shelf;
 use blobs::{Upload, UploadId};
@@ -157,6 +158,25 @@ impl Uploads {
         if let Some(Err(error)) = removed {
             tracing::warn!(%error, "an upload that came to nothing left something behind");
         }
+    }
+
+    /// Blocks: removes sessions to which nothing was written for `ttl`. How many that were.
+    pub(crate) fn sweep(&self, ttl: Duration) -> Result<u64, blobs::Error> {
+        let oldest = before(self.shelf.clock.now(), ttl);
+        let mut removed = 0;
+        for upload in self.shelf.store.uploads()? {
+            let modified = Timestamp::try_from(upload.modified).unwrap_or(Timestamp::MAX);
+            if upload.is_open || modified > oldest {
+                continue;
+            }
+            match self.shelf.store.remove_upload(&upload.id) {
+                Ok(was_there) => removed += u64::from(was_there),
+                // Somebody went on with it just now.
+                Err(blobs::Error::Busy { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
     }
 }
 
