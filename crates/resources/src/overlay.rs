@@ -18,7 +18,8 @@ pub fn effective(path: Option<&Path>) -> Result<Set, Problems> {
 }
 
 /// Puts documents over others: the same kind and name replaces. Then judges the whole: references
-/// must name something, virtual repositories must not lead back to themselves, and no path or host may lead to two repositories.
+/// must name something, virtual repositories must not lead back to themselves, and no path or host
+/// may lead to two repositories.
 pub fn overlay(below: &Set, above: &Set) -> Result<Set, Problems> {
     let mut documents = above.documents().to_vec();
     for document in below.documents() {
