@@ -4,11 +4,10 @@
 //! mode that shows one moment however much is written meanwhile. Without it the backup would begin
 //! again with every commit, and a busy plane would never have one.
 
-use crate::connect::{self, Access};
-use crate::file::{is_sound, make_private, sync_directory, with_suffix};
+use crate::file::{make_private, sync_directory, with_suffix};
 use crate::hosted::SchemaVersion;
 use crate::readers::Readers;
-use crate::{Error, migrate};
+use crate::{Error, connect, migrate};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use std::ops::ControlFlow;
@@ -101,12 +100,12 @@ pub(crate) fn check(path: &Path) -> Result<SchemaVersion, Error> {
     if !path.is_file() {
         return Err(Error::unavailable(format!("{} is no file", path.display())));
     }
-    let connection = connect::reader(path, Access::Frozen)?;
+    let connection = connect::immutable(path)?;
     let version = migrate::version(&connection, path, migrate::MIGRATIONS)?;
-    drop(connection);
-    if is_sound(path) {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
         Ok(version)
     } else {
-        Err(Error::unavailable(format!("{} is broken", path.display())))
+        Err(Error::unavailable(format!("{} is broken: {verdict}", path.display())))
     }
 }

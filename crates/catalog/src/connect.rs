@@ -93,6 +93,25 @@ fn frozen(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A connection to a file that nobody has open, taken as it is: no lock, and no look at what may lie
+/// beside it, nor anything left there (sqlite.org/uri.html, `immutable`).
+pub(crate) fn immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                uri.push(char::from(*byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
 /// Whether a file that is there can be opened for writing. Reads and writes nothing.
 pub(crate) fn probe(path: &Path) -> rusqlite::Result<()> {
     shared(path, OpenFlags::empty()).map(drop)

@@ -129,7 +129,7 @@ pub struct Marked {
     pub kept: Kept,
 }
 
-/// How much of a name's hosted content a mark left alone.
+/// How much of a name's hosted content a mark left alone. Where the mark was cut, as far as it looked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Tags.

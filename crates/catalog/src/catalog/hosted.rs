@@ -92,7 +92,8 @@ impl Catalog {
     /// manifests used lately; from there what indexes list, at any depth, manifests whose subject is
     /// alive, and what evidence tags (`sha256-<hex>`, also with `.sig`, `.att` or `.sbom`) of a live
     /// subject name; and the blobs that live manifests list, or that were used lately. An evidence
-    /// tag whose subject is no content of the name is a tag as any other.
+    /// tag whose subject is no hosted content of the name is a tag as any other. Manifests that are not
+    /// hosted live too, as long as they are there.
     ///
     /// Reads every row of the name, as of one moment; takes memory for its manifests. For background
     /// work.
@@ -117,7 +118,8 @@ impl Catalog {
     }
 
     /// Whether a file is a catalog that this program can open, sound from end to end, and of which
-    /// schema. Not for the file of a catalog that is open.
+    /// schema. Looks at the file alone, not at a log beside it. Not for a file that anybody has open:
+    /// closing it would end the locks of this process on it (fcntl(2)).
     ///
     /// # Errors
     /// [`Error::NotOurs`], [`Error::Newer`], or [`Error::Unavailable`] when it is broken or cannot be

@@ -119,8 +119,11 @@ impl Graph {
     fn roots(&mut self, read: &Connection, name: &Name, query: &MarkQuery<'_>) -> Result<Roots> {
         let pins = all(read, PINS, params![name.as_str()], |row| reference(row, 0))?;
         let pins: HashSet<Reference> = pins.into_iter().collect();
+        // What is not hosted is not ours to judge: it lives until it is evicted, with all it needs.
         let is_used = |node: &Node| {
-            node.last_used > query.untagged_since || query.recent.contains(&node.digest)
+            !node.is_hosted
+                || node.last_used > query.untagged_since
+                || query.recent.contains(&node.digest)
         };
         let is_pinned = |node: &Node| pins.contains(&Reference::Digest(node.digest));
         let all = 0..self.nodes.len();
@@ -244,7 +247,7 @@ impl Graph {
 struct Roots {
     /// A tag or a pin names them.
     named: Vec<Index>,
-    /// They were used lately.
+    /// They were used lately, or are not hosted.
     used: Vec<Index>,
 }
 
