@@ -40,7 +40,7 @@ impl Store {
         to: &OpenPlace,
         mut go_on: impl FnMut(u64) -> bool,
     ) -> Result<Copied, Error> {
-        let _turn = self.sends().wait_for(digest);
+        let _turn = self.copies().wait_for(digest);
         let Some(source) = self.source(digest, to)? else {
             return match Reading::open(to, digest)? {
                 Some(there) => Self::already(there, None, &mut go_on)?
@@ -129,7 +129,7 @@ impl Store {
         source: &mut Source<'_, G>,
     ) -> Result<Copied, Error> {
         let size_bytes = source.reading.size_bytes();
-        let sent = object.send(digest, size_bytes, &self.layout().sending(digest), source)?;
+        let sent = object.send(digest, size_bytes, &self.layout().copying(digest), source)?;
         Ok(match sent {
             Sent::Done => Copied::Done,
             Sent::Stopped => Copied::Stopped,

@@ -17,6 +17,7 @@ const TEMP_PREFIX: &str = ".tmp-";
 const PART_SUFFIX: &str = ".part";
 const VALIDATORS_SUFFIX: &str = ".json";
 const SENDING_SUFFIX: &str = ".sending";
+const COPYING_SUFFIX: &str = ".copying";
 const UPLOAD_DATA_SUFFIX: &str = ".data";
 const UPLOAD_ABOUT_SUFFIX: &str = ".json";
 /// Directories and files are for this user only: blobs of private repositories lie here.
@@ -40,6 +41,7 @@ pub(crate) enum FillFile {
     Part(Digest),
     Validators(Digest),
     Sending(Digest),
+    Copying(Digest),
     /// A temporary file of an earlier process.
     Stale,
     /// Ours, or nothing we know.
@@ -104,9 +106,15 @@ impl Layout {
         self.fills.join(format!("{}-{}{VALIDATORS_SUFFIX}", digest.algorithm(), digest.hex()))
     }
 
-    /// What is known of an upload in parts of this blob to an object store.
+    /// What is known of an upload in parts of this blob, from a staged file to an object store.
     pub(crate) fn sending(&self, digest: &Digest) -> PathBuf {
         self.fills.join(format!("{}-{}{SENDING_SUFFIX}", digest.algorithm(), digest.hex()))
+    }
+
+    /// The same where it is copied from another place, so that a copy held down in its rate holds up
+    /// no push.
+    pub(crate) fn copying(&self, digest: &Digest) -> PathBuf {
+        self.fills.join(format!("{}-{}{COPYING_SUFFIX}", digest.algorithm(), digest.hex()))
     }
 
     /// A name in `dir` that is not in use.
@@ -130,6 +138,9 @@ impl Layout {
         }
         if let Some(digest) = name.strip_suffix(SENDING_SUFFIX).and_then(digest) {
             return FillFile::Sending(digest);
+        }
+        if let Some(digest) = name.strip_suffix(COPYING_SUFFIX).and_then(digest) {
+            return FillFile::Copying(digest);
         }
         match name.strip_suffix(VALIDATORS_SUFFIX).and_then(digest) {
             Some(digest) => FillFile::Validators(digest),
@@ -278,6 +289,8 @@ mod tests {
             assert_eq!(layout.fill_file(&validators), FillFile::Validators(digest));
             let sending = name(layout.sending(&digest));
             assert_eq!(layout.fill_file(&sending), FillFile::Sending(digest));
+            let copying = name(layout.copying(&digest));
+            assert_eq!(layout.fill_file(&copying), FillFile::Copying(digest));
         }
         let ours = layout.temp(layout.fills());
         assert_eq!(layout.fill_file(ours.file_name().unwrap().to_str().unwrap()), FillFile::Other);

@@ -83,8 +83,10 @@ struct Inner {
     turns: [Mutex<u64>; TURNS],
     /// Parts that are open, or being removed.
     claims: Mutex<HashSet<Digest>>,
-    /// Blobs on their way to an object store.
-    sending: Sending,
+    /// Staged files on their way to an object store.
+    sends: Sending,
+    /// Blobs on their way from place to place.
+    copies: Sending,
     sessions: Sessions,
     rescue: Rescue,
     limit: WriteLimit,
@@ -105,7 +107,8 @@ impl Store {
             object_waits: options.object_waits,
             turns: std::array::from_fn(|_| Mutex::new(0)),
             claims: Mutex::default(),
-            sending: Sending::default(),
+            sends: Sending::default(),
+            copies: Sending::default(),
             sessions: Sessions::default(),
             rescue: Rescue::default(),
             limit: WriteLimit::new(options.fail_writes_after_bytes),
@@ -335,7 +338,11 @@ impl Store {
     }
 
     pub(crate) fn sends(&self) -> &Sending {
-        &self.inner.sending
+        &self.inner.sends
+    }
+
+    pub(crate) fn copies(&self) -> &Sending {
+        &self.inner.copies
     }
 
     pub(crate) fn data_dir(&self) -> &OpenPlace {

@@ -138,8 +138,8 @@ impl Store {
     }
 }
 
-/// The blobs that are being sent to object stores: each by one at a time, so that two pushes of one
-/// blob are one transfer.
+/// Blobs that are on their way: each by one at a time, so that two pushes of one blob are one
+/// transfer.
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
     digests: Mutex<HashSet<Digest>>,

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::layout::{self, ALGORITHMS, FillFile};
 use crate::places::Home;
 use crate::store::Store;
+use crate::take_in::Sending;
 use oci::{Algorithm, Digest};
 use std::fs::{DirEntry, ReadDir};
 use std::io;
@@ -38,7 +39,8 @@ impl Store {
             match name.to_str().map_or(FillFile::Other, |name| self.layout().fill_file(name)) {
                 FillFile::Part(digest) => parts.extend(self.parked(digest, &entry)?),
                 FillFile::Validators(digest) => self.remove_orphan(&digest)?,
-                FillFile::Sending(digest) => self.give_up(&digest, &entry)?,
+                FillFile::Sending(digest) => self.give_up(self.sends(), &digest, &entry)?,
+                FillFile::Copying(digest) => self.give_up(self.copies(), &digest, &entry)?,
                 FillFile::Stale => {
                     layout::unlink(&entry.path())?;
                 }
@@ -72,8 +74,8 @@ impl Store {
 
     /// Gives up an upload to an object store that nobody came back to. One that cannot be given up
     /// now is looked at again the next time.
-    fn give_up(&self, digest: &Digest, entry: &DirEntry) -> Result<(), Error> {
-        let Some(_turn) = self.sends().try_for(digest) else { return Ok(()) };
+    fn give_up(&self, turns: &Sending, digest: &Digest, entry: &DirEntry) -> Result<(), Error> {
+        let Some(_turn) = turns.try_for(digest) else { return Ok(()) };
         let path = entry.path();
         let modified = match entry.metadata().and_then(|metadata| metadata.modified()) {
             Ok(modified) => modified,

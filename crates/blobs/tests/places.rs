@@ -1,5 +1,6 @@
 //! One contract for every place: the data directory, another directory, an object store.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "says which clause failed")]
 
 mod common;
 

@@ -207,7 +207,8 @@ fn exchange(socket: &mut TcpStream, request: &Request, shared: &Shared) -> io::R
         state.take_fault(&request.method, &target)
     };
     let mut answer = match fault {
-        Some(S3Fault::Status(status)) => Answer::error(status, "SlowDown"),
+        Some(S3Fault::Status(status @ (429 | 500..))) => Answer::error(status, "SlowDown"),
+        Some(S3Fault::Status(status)) => Answer::error(status, "InvalidRequest"),
         _ => match signature::refusal(request) {
             Some(refusal) => refusal,
             None => answer::to(request, &mut shared.state.lock()),

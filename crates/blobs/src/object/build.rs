@@ -129,12 +129,12 @@ fn base(endpoint: &str) -> Result<&str, Failure> {
 
 fn options(endpoint: Option<&str>, waits: ObjectWaits) -> ClientOptions {
     let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-    // One request of many on a connection of its own: HTTP/2 would put all under one window.
+    // HTTP/2 would put all transfers under one window. How long a body may stand still is watched
+    // where it is read; the client's own watch would take a slow upload for a silent server.
     ClientOptions::new()
         .with_allow_http(is_plain)
         .with_http1_only()
         .with_connect_timeout(waits.connect)
-        .with_read_timeout(waits.stall)
         .with_timeout(waits.transfer)
 }
 

@@ -154,6 +154,10 @@ impl ObjectPlace {
             }
             // A bucket that is not there answers just so.
             Err(error) if error.is_absent() => self.make_sure().await.map(|()| None),
+            // A HEAD has no body to say why; a list has.
+            Err(error @ Error::Remote { trouble: Trouble::Forbidden, .. }) => {
+                Err(self.ask().await.err().unwrap_or(error))
+            }
             Err(error) => Err(error),
         }
     }
@@ -259,6 +263,11 @@ impl ObjectPlace {
         if self.proven.lock().is_some_and(|at| at.elapsed() < PROOF_TIME) {
             return Ok(());
         }
+        self.ask().await
+    }
+
+    /// Asks for what an answer always has a body, and only a bucket that is there says yes.
+    async fn ask(&self) -> Result<(), Error> {
         let prefix = Key::from(format!("{}/{}", self.prefix, ALGORITHMS[0]));
         let mut objects = self.store.list(Some(&prefix));
         let name = PathBuf::from(&self.url);

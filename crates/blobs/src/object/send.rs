@@ -5,6 +5,7 @@
 
 use super::ObjectPlace;
 use super::sent::{SentParts, Upload};
+use super::trouble::Trouble;
 use crate::error::Error;
 use bytes::Bytes;
 use object_store::PutPayload;
@@ -68,8 +69,13 @@ impl ObjectPlace {
         let part_bytes = part_bytes(size_bytes);
         if let Some(sent) = self.resume(digest, size_bytes, part_bytes, notes) {
             match self.send_parts(digest, sent, source) {
-                Err(error) if error.is_absent() => {
-                    tracing::info!(%digest, place = self.url, "an upload was forgotten; it begins again");
+                // Forgotten, or not known by these parts any more (Azure drops them after a week).
+                Err(Error::Remote {
+                    trouble: Trouble::Absent | Trouble::Other,
+                    source: why,
+                    ..
+                }) => {
+                    tracing::info!(%digest, place = self.url, %why, "an upload cannot be gone on with; it begins again");
                     source.restart()?;
                 }
                 result => return result,

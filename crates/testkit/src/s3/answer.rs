@@ -22,7 +22,10 @@ pub(super) fn to(request: &Request, state: &mut State) -> Answer {
     match (request.method.as_str(), upload_id) {
         ("GET", None) if key.is_empty() => list(request, state),
         ("GET" | "HEAD", None) => get(request, key, state),
-        ("PUT", None) => put(key, request.body.clone(), state),
+        ("PUT", None) => match request.header("x-amz-copy-source").map(decode) {
+            Some(source) => copy(&source, key, state),
+            None => put(key, request.body.clone(), state),
+        },
         ("DELETE", None) => {
             state.objects.remove(key);
             Answer::new(204)
@@ -47,6 +50,23 @@ fn put(key: &str, bytes: Bytes, state: &mut State) -> Answer {
     answer.headers.push(("etag", etag(&bytes)));
     state.objects.insert(key.to_owned(), bytes);
     answer
+}
+
+/// `CopyObject`.
+fn copy(source: &str, key: &str, state: &mut State) -> Answer {
+    let source = source.trim_start_matches('/').split_once('/').map_or("", |(_, source)| source);
+    let Some(object) = state.objects.get(source).cloned() else {
+        return Answer::error(404, "NoSuchKey");
+    };
+    let tag = etag(&object);
+    state.objects.insert(key.to_owned(), object);
+    Answer::xml(
+        200,
+        format!(
+            "<CopyObjectResult><ETag>{tag}</ETag>\
+             <LastModified>{MODIFIED_IN_LISTS}</LastModified></CopyObjectResult>"
+        ),
+    )
 }
 
 fn get(request: &Request, key: &str, state: &State) -> Answer {
