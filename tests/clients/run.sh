@@ -13,7 +13,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$here/images.sh"
 
 # In this order: `once` counts what all the others asked for, `stopped` stops the plane.
-readonly ALL_SUITES=(wire skopeo podman docker containerd crane oras regctl helm once stopped)
+readonly ALL_SUITES=(wire skopeo podman docker containerd crane oras regctl helm push virtual cosign adopt airgap once stopped)
 # A suite that hangs in spite of the limits of each step ends here.
 readonly SUITE_SECONDS=600
 
@@ -74,6 +74,35 @@ second-upstream second.example.test
 second-upstream docker.io
 LIST
   } >"$WORK/resources/upstreams.yaml"
+  hosted_and_virtual >"$WORK/resources/hosted.yaml"
+}
+
+# What is pushed lies in `team`; `all` stands over it and both upstreams.
+hosted_and_virtual() {
+  cat <<YAML
+apiVersion: lockgate.dev/v1alpha1
+kind: Repository
+metadata: { name: team }
+spec:
+  hosted: { immutableTags: ["v*"] }
+---
+apiVersion: lockgate.dev/v1alpha1
+kind: Repository
+metadata: { name: all }
+spec:
+  virtual:
+    members:
+      - { repository: team, claims: ["mycorp/**"] }
+      - { repository: registry.example.test }
+      - { repository: second.example.test }
+    pushTo: team
+---
+apiVersion: lockgate.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: anybody }
+spec:
+  allow: [{ subjects: [{ kind: Anonymous }], actions: ["*"], repositories: ["**"] }]
+YAML
 }
 
 [[ -n ${LOCKGATE_BIN:-} ]] || build_plane
