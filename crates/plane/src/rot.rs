@@ -1,5 +1,6 @@
 //! Bytes that rot: a blob in the store that is not what it was is taken away and said loudly; the
-//! next request for it is a miss that fetches it again.
+//! next request for it is a miss that fetches it again. What was pushed here nobody can fetch again:
+//! its bytes are put aside, and reading it is "cannot tell" until it is pushed again or restored.
 //!
 //! Its length is held against what is known whenever its file is opened; a read that fails says the
 //! rest. A flipped bit is found only by reading all of it ([`crate::keep`], [`crate::jobs`]): doing
@@ -8,8 +9,11 @@
 use crate::shelf::Shelf;
 use blobs::{Blob, Error, Verdict};
 use catalog::Batch;
-use oci::Digest;
+use oci::{Digest, Name};
 use std::sync::Arc;
+
+/// Names that are told of what was lost.
+const HOLDERS_TOLD: u32 = 3;
 
 impl Shelf {
     /// Opens a blob if the store has it, whole. `size_bytes`: its length as a name knows it, for
@@ -95,17 +99,45 @@ impl Shelf {
         self.blocking(work).await;
     }
 
+    /// Names that hold a digest as hosted content, a few of them. A catalog that does not answer says
+    /// so by an error.
+    pub(crate) fn hosted_holders(&self, digest: &Digest) -> Result<Vec<Name>, catalog::Error> {
+        self.catalog.hosted_holders(digest, HOLDERS_TOLD)
+    }
+
     /// The file is gone: says so to the log, the metrics and the catalog. What names hold of it
-    /// stays, so that the next request fetches it again.
+    /// stays: the next request fetches it again, where there is somebody to fetch it from.
     fn lost(&self, digest: &Digest, why: &dyn std::fmt::Display) {
-        tracing::error!(
-            %digest, %why,
-            "a blob in the store was damaged; it is removed and will be fetched again: check the disk"
-        );
+        match self.hosted_holders(digest) {
+            Ok(holders) if holders.is_empty() => tracing::error!(
+                %digest, %why,
+                "a blob in the store was damaged; it is removed and will be fetched again: check the disk"
+            ),
+            Ok(holders) => tracing::error!(
+                %digest, %why, ?holders,
+                "hosted content was damaged; its bytes are put aside with .damaged behind their name: \
+                 push it again, or restore the store from a backup, and check the disk"
+            ),
+            Err(_) => tracing::error!(
+                %digest, %why,
+                "a blob in the store was damaged; its bytes are put aside with .damaged behind their \
+                 name: check the disk"
+            ),
+        }
         self.metrics.damaged_blob();
         self.memory.forget_manifest(digest);
         let mut batch = Batch::new();
         batch.blob_lost(digest);
         self.submit(batch);
+        self.lost_one.notify_one();
+    }
+
+    /// Has the store put damaged bytes aside that nobody can fetch again. Where the catalog cannot
+    /// tell, it may be such bytes.
+    pub(crate) fn rescue_hosted(&self) {
+        let catalog = self.catalog.clone();
+        self.store.rescue_damaged(move |digest| {
+            !matches!(catalog.hosted_holders(digest, 1), Ok(holders) if holders.is_empty())
+        });
     }
 }

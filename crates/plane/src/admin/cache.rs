@@ -8,10 +8,11 @@ use crate::jobs::parse_reference;
 use crate::keep::PurgedBlobs;
 use crate::memory::Thing;
 use crate::plane::Plane;
-use catalog::{Batch, CacheCursor, CacheFilter, CachedRow};
-use oci::{Digest, Name, Reference};
+use crate::shelf::Shelf;
+use catalog::{Batch, CacheCursor, CacheFilter, CachedRow, RepositoryUse};
+use oci::{Digest, Name, Reference, Tag};
 use policy::NamePattern;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Entries of a page.
 const PAGE_MAX: u32 = 1000;
@@ -66,11 +67,6 @@ impl Plane {
             Some(Err(error)) => return Err(AdminError::Unavailable(error.to_string())),
             None => Vec::new(),
         };
-        let view = self.core.view();
-        let share = |name: &str| {
-            let repository = view.repositories.iter().find(|r| r.name().as_str() == name)?;
-            repository.remote()?.cache_share_bytes
-        };
         let (_, disk, _) = self.keep.known();
         Ok(CacheStats {
             blobs: usage.blobs,
@@ -79,20 +75,52 @@ impl Plane {
             parts_bytes: parts.iter().map(|part| part.len_bytes).sum(),
             max_bytes: self.keep.settings().max_bytes,
             disk,
-            repositories: usage
-                .repositories
-                .into_iter()
-                .map(|used| RepositoryUsage {
-                    share_bytes: share(&used.repository),
-                    repository: used.repository,
-                    blobs: used.blobs,
-                    bytes: used.bytes,
-                })
-                .collect(),
+            repositories: self.usage_by_repository(usage.repositories).await?,
         })
     }
 
-    /// Forgets, so that the next request asks the upstream again. What is pinned stays in the store.
+    /// What each repository holds that holds something or is hosted, in order of name.
+    async fn usage_by_repository(
+        &self,
+        used: Vec<RepositoryUse>,
+    ) -> Result<Vec<RepositoryUsage>, AdminError> {
+        let view = self.core.view();
+        let of = |name: &str| RepositoryUsage {
+            repository: name.to_owned(),
+            blobs: 0,
+            bytes: 0,
+            share_bytes: None,
+            hosted_blobs: 0,
+            hosted_bytes: 0,
+            quota_bytes: None,
+        };
+        let mut all: BTreeMap<String, RepositoryUsage> = BTreeMap::new();
+        for used in used {
+            let usage = all.entry(used.repository.clone()).or_insert_with(|| of(&used.repository));
+            (usage.blobs, usage.bytes) = (used.blobs, used.bytes);
+        }
+        for repository in &view.repositories {
+            let name = repository.name().as_str();
+            if let Some(hosted) = repository.hosted() {
+                all.entry(name.to_owned()).or_insert_with(|| of(name)).quota_bytes =
+                    hosted.quota_bytes;
+            } else if let Some(usage) = all.get_mut(name) {
+                usage.share_bytes = repository.remote().and_then(|it| it.cache_share_bytes);
+            }
+        }
+        let names: Vec<String> = all.keys().cloned().collect();
+        let read_all = move |shelf: &Shelf| {
+            names.iter().map(|name| shelf.catalog.hosted_use(name)).collect::<Result<Vec<_>, _>>()
+        };
+        let hosted = read(self.core.shelf.blocking(read_all).await)?;
+        for (usage, hosted) in all.values_mut().zip(hosted) {
+            (usage.hosted_blobs, usage.hosted_bytes) = (hosted.rows, hosted.bytes);
+        }
+        Ok(all.into_values().collect())
+    }
+
+    /// Forgets, so that the next request asks the upstream again. What is pinned stays in the store,
+    /// and what is hosted stays altogether.
     ///
     /// # Errors
     /// When the target cannot be read, or the catalog does not answer.
@@ -102,6 +130,7 @@ impl Plane {
         match target {
             PurgeTarget::Tag(name, tag) => {
                 let name = self.canonical(&name)?;
+                self.expect_cached(&name, &tag).await?;
                 let thing = Thing::Manifest(Reference::Tag(tag.clone()));
                 self.core.shelf.memory.forget_absence(&name, &thing);
                 let mut batch = Batch::new();
@@ -113,7 +142,9 @@ impl Plane {
             }
             PurgeTarget::Digest(digest) => {
                 let filter = CacheFilter { digest: Some(digest), ..CacheFilter::default() };
-                for row in self.rows(filter).await? {
+                let (rows, hosted) = self.without_hosted(self.rows(filter).await?).await?;
+                purged.hosted = hosted.len() as u64;
+                for row in rows {
                     self.drop_content(&row).await?;
                     purged.contents += 1;
                 }
@@ -122,13 +153,19 @@ impl Plane {
             PurgeTarget::Pattern(pattern) => {
                 let pattern = parse_pattern(&pattern)?;
                 let filter = CacheFilter { names: Some(pattern.clone()), ..CacheFilter::default() };
-                let rows = self.rows(filter).await?;
+                let (rows, hosted) = self.without_hosted(self.rows(filter).await?).await?;
+                purged.hosted = hosted.len() as u64;
+                let with_hosted: HashSet<Name> = hosted.into_iter().map(|row| row.name).collect();
                 let mut batch = Batch::new();
                 let mut last: Option<&Name> = None;
                 for row in &rows {
                     purged.contents += 1;
-                    purged.tags += row.tags.len() as u64;
                     digests.insert(row.digest, ());
+                    if with_hosted.contains(&row.name) {
+                        batch.drop_content(&row.name, &row.digest);
+                        continue;
+                    }
+                    purged.tags += row.tags.len() as u64;
                     if last != Some(&row.name) {
                         batch.drop_name(&row.name);
                     }
@@ -146,6 +183,40 @@ impl Plane {
         }
         let PurgedBlobs { blobs, bytes, pinned, in_use, shared, .. } = removed;
         Ok(Purged { blobs, bytes, pinned, in_use, shared, ..purged })
+    }
+
+    /// A tag of something that was pushed here is not purged: nobody could bring it back.
+    async fn expect_cached(&self, name: &Name, tag: &Tag) -> Result<(), AdminError> {
+        let (asked, of) = (name.clone(), tag.clone());
+        let is_hosted = move |shelf: &Shelf| {
+            let Some(row) = shelf.catalog.tag(&asked, &of)? else { return Ok(false) };
+            let content = shelf.catalog.content(&asked, &row.digest)?;
+            Ok(content.is_some_and(|content| content.is_hosted))
+        };
+        if read(self.core.shelf.blocking(is_hosted).await)? {
+            return Err(AdminError::Invalid(format!(
+                "{name}:{tag} is hosted, no cache: delete it as its clients do, such as by \
+                 `crane delete`, or by a retention rule"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The rows that can be fetched again, and those that are hosted.
+    async fn without_hosted(
+        &self,
+        rows: Vec<CachedRow>,
+    ) -> Result<(Vec<CachedRow>, Vec<CachedRow>), AdminError> {
+        let split = move |shelf: &Shelf| {
+            let (mut cached, mut hosted) = (Vec::new(), Vec::new());
+            for row in rows {
+                let content = shelf.catalog.content(&row.name, &row.digest)?;
+                let is_hosted = content.is_some_and(|content| content.is_hosted);
+                if is_hosted { hosted.push(row) } else { cached.push(row) }
+            }
+            Ok((cached, hosted))
+        };
+        read(self.core.shelf.blocking(split).await)
     }
 
     /// Removes blobs that no name holds any more.

@@ -150,6 +150,15 @@ pub struct RepositoryUsage {
     pub bytes: u64,
     /// Most bytes it may hold (`cacheShare`).
     pub share_bytes: Option<u64>,
+    /// Of these, blobs and manifests that were pushed here.
+    #[serde(default)]
+    pub hosted_blobs: u64,
+    /// Their bytes, which is what a quota bounds; with those whose bytes are lost.
+    #[serde(default)]
+    pub hosted_bytes: u64,
+    /// Most bytes that may be pushed to it (`quota`).
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
 }
 
 /// One thing the cache holds under one name.
@@ -217,6 +226,9 @@ pub struct Purged {
     pub in_use: u64,
     /// Blobs that stay because other names hold them.
     pub shared: u64,
+    /// Contents and tags that stay because they are hosted: nobody could fetch them again.
+    #[serde(default)]
+    pub hosted: u64,
 }
 
 /// A pin.

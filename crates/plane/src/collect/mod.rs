@@ -15,7 +15,6 @@ mod run;
 pub use report::{GcCounts, GcKept, GcLine, GcName, GcReport};
 pub(crate) use run::Scope;
 
-use crate::clock;
 use crate::keep::Keep;
 use crate::plane::Core;
 use crate::shelf::Shelf;
@@ -23,7 +22,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use run::Run;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use telemetry::Collected;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,7 +34,8 @@ const SHARE: u32 = 5;
 const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// Rounds that fail one after the other until it is a warning.
 const FAILURES_UNTIL_SAID: u32 = 2;
-/// Hosted contents without bytes that are counted.
+/// How often hosted contents without bytes are looked for, and how many are counted.
+const LOST_INTERVAL: Duration = Duration::from_secs(60);
 const LOST_MAX: u32 = 1000;
 
 /// When what is kept.
@@ -91,17 +91,27 @@ impl Collector {
             tasks: TaskTracker::new(),
         });
         let task = collector.clone();
-        let work = async move {
-            task.look_for_lost().await;
+        collector.spawn(async move {
             tokio::time::sleep(settings.blob_grace.min(SETTLE_MAX)).await;
             loop {
                 task.round().await;
                 tokio::time::sleep(settings.interval).await;
             }
-        };
-        let stop = collector.stop.clone();
-        collector.tasks.spawn(async move { stop.run_until_cancelled(work).await });
+        });
+        let task = collector.clone();
+        collector.spawn(async move {
+            loop {
+                task.look_for_lost().await;
+                let told = task.core.shelf.lost_one.notified();
+                let _ = tokio::time::timeout(LOST_INTERVAL, told).await;
+            }
+        });
         collector
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(work).await });
     }
 
     pub(crate) async fn stop(&self) {
@@ -127,7 +137,6 @@ impl Collector {
         };
         let report = self.run(&scope, |_| {}).await;
         self.note_round(&report);
-        self.look_for_lost().await;
         report
     }
 
@@ -177,25 +186,11 @@ impl Collector {
 
     /// Removes uploads that no byte came for, for too long.
     async fn end_stale_uploads(&self) {
-        let before = clock::before(self.core.shelf.clock.now(), self.settings.upload_ttl);
-        let work = move |shelf: &Shelf| {
-            let uploads = shelf.store.uploads()?;
-            let is_stale = |modified: SystemTime| {
-                Timestamp::try_from(modified).is_ok_and(|modified| modified < before)
-            };
-            let mut ended = 0;
-            for upload in uploads.iter().filter(|it| !it.is_open && is_stale(it.modified)) {
-                ended += u64::from(shelf.store.remove_upload(&upload.id)?);
-            }
-            Ok::<_, blobs::Error>(ended)
-        };
-        match self.core.shelf.blocking(work).await {
-            Some(Ok(0)) | None => {}
-            Some(Ok(uploads)) => tracing::info!(uploads, "removed uploads nobody went on with"),
-            Some(Err(error)) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "uploads that nobody goes on with cannot be removed");
-            }
+        let (core, ttl) = (self.core.clone(), self.settings.upload_ttl);
+        let ended = self.core.shelf.blocking(move |_| core.uploads.sweep(ttl)).await;
+        if let Some(Err(error)) = ended {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "uploads that nobody goes on with cannot be removed");
         }
     }
 

@@ -226,6 +226,14 @@ fn mark(
     });
     let tags = tags.collect();
     let contents = marked.dead.iter().map(gone_content).collect();
+    kept = GcKept {
+        tags: marked.kept.tags,
+        manifests: marked.kept.manifests,
+        untagged_manifests: marked.kept.untagged,
+        blobs: marked.kept.blobs,
+        unlisted_blobs: marked.kept.unlisted,
+        ..kept
+    };
     let of = OfName { tags, contents, kept, is_cut: false };
     Ok((of, marked))
 }

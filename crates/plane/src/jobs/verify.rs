@@ -170,7 +170,7 @@ async fn read_all(
             Ok(Verdict::Sound) => None,
             Ok(Verdict::Damaged) => {
                 damaged += 1;
-                Some("damaged: removed, and fetched again when it is asked for".to_owned())
+                Some(damage(core, digest).await)
             }
             Ok(Verdict::Stopped) => return Some("stopped".to_owned()),
             // Not fetched yet, or evicted meanwhile.
@@ -195,6 +195,25 @@ async fn read_all(
     (damaged + unreadable > 0).then(|| {
         format!("of {read} blobs, {damaged} were damaged and {unreadable} could not be read")
     })
+}
+
+/// What became of a damaged blob.
+async fn damage(core: &Arc<Core>, digest: Digest) -> String {
+    let holders = core.shelf.blocking(move |shelf| shelf.hosted_holders(&digest)).await;
+    match holders {
+        Some(Ok(holders)) if holders.is_empty() => {
+            "damaged: removed, and fetched again when it is asked for".to_owned()
+        }
+        Some(Ok(holders)) => {
+            let name = holders.first().map_or_else(String::new, |name| format!(" in {name}"));
+            format!(
+                "damaged: it is hosted{name}, so nobody can fetch it again. Its bytes are put aside \
+                 as {}.damaged; push it again or restore the store from a backup",
+                digest.hex()
+            )
+        }
+        _ => format!("damaged: its bytes are put aside as {}.damaged", digest.hex()),
+    }
 }
 
 async fn read_one(
