@@ -9,6 +9,7 @@
 
 mod ahead;
 mod build;
+mod documents;
 mod read;
 mod send;
 mod sent;
@@ -162,19 +163,23 @@ impl ObjectPlace {
         }
     }
 
-    /// Blocks: writes a small blob and makes sure of its size.
+    /// Blocks: writes a small blob. It is one request, which names its length and is answered when
+    /// all of it is kept.
     pub(crate) fn put(&self, digest: &Digest, bytes: &Bytes) -> Result<(), Error> {
-        let put = async {
-            let (key, name) = (self.key(digest), self.name(digest));
-            let payload = PutPayload::from_bytes(bytes.clone());
-            self.within(self.waits.transfer, "write", &name, self.store.put(&key, payload)).await?;
-            self.confirm(digest, bytes.len() as u64).await
-        };
-        self.runtime.block_on(put)
+        let (key, name) = (self.key(digest), self.name(digest));
+        let payload = PutPayload::from_bytes(bytes.clone());
+        let put = self.within(self.waits.transfer, "write", &name, self.store.put(&key, payload));
+        self.runtime.block_on(put)?;
+        self.prove();
+        Ok(())
     }
 
-    /// An object is there with the size it should have.
-    async fn confirm(&self, digest: &Digest, size_bytes: u64) -> Result<(), Error> {
+    /// Blocks: an object is there with the size it should have.
+    pub(crate) fn confirm(&self, digest: &Digest, size_bytes: u64) -> Result<(), Error> {
+        self.runtime.block_on(self.confirmed(digest, size_bytes))
+    }
+
+    async fn confirmed(&self, digest: &Digest, size_bytes: u64) -> Result<(), Error> {
         let path = self.name(digest);
         match self.head(digest).await? {
             None => Err(Error::Absent { path }),
