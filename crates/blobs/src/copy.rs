@@ -129,11 +129,10 @@ impl Store {
         source: &mut Source<'_, G>,
     ) -> Result<Copied, Error> {
         let size_bytes = source.reading.size_bytes();
-        let sent = object.send(digest, size_bytes, &self.layout().copying(digest), source)?;
-        Ok(match sent {
-            Sent::Done => Copied::Done,
-            Sent::Stopped => Copied::Stopped,
-        })
+        match object.send(digest, size_bytes, &self.layout().copying(digest), source)? {
+            Sent::Stopped => Ok(Copied::Stopped),
+            Sent::Done => object.confirm(digest, size_bytes).map(|()| Copied::Done),
+        }
     }
 
     /// Blocks briefly, and not on the network where keys are told: a URL by which whoever holds it

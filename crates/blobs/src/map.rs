@@ -6,7 +6,7 @@
 //! * A mapped range is never written or truncated afterwards. A committed blob's file is only
 //!   ever unlinked, which keeps its pages; of a part, only segments that are fully written are
 //!   mapped, and a part is only ever written and cut behind them. The data directory belongs to
-//!   this process (its lock, mode 0700).
+//!   this process (its lock, mode 0700); another directory that holds blobs has to as well.
 //! * Our own code does not look at the bytes: on a failing disk that would raise SIGBUS, while a
 //!   write to a socket fails with EFAULT. Who must look (TLS) reads copies instead.
 #![allow(

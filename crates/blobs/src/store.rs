@@ -164,19 +164,36 @@ impl Store {
         }
         let mut blob = None;
         for _ in 0..FIND_TRIES {
-            let removals = *self.turn(digest);
+            let removals = self.removals(digest);
             let Some(found) = object.find(digest)? else { return Ok(None) };
-            let opens = &self.inner.opens;
-            let open = Arc::new(OpenBlob::new(*digest, place, found.size_bytes, None, opens));
-            let turn = self.turn(digest);
-            if *turn == removals {
-                self.keep_open(&open, &turn);
-                return Ok(Some(Blob::new(open)));
+            let (open, is_kept) = self.open_object(place, digest, found.size_bytes, removals);
+            blob = Some(open);
+            if is_kept {
+                break;
             }
-            blob = Some(Blob::new(open));
         }
-        // Much is being removed, maybe not this one. It is not kept open, so nothing is kept wrong.
+        // When much is being removed, and maybe not this one, it is not kept open in the end, and so
+        // nothing is kept wrong.
         Ok(blob)
+    }
+
+    /// Opens an object that was seen, or written, after so many removals. Whether it is in the cache
+    /// now: not when something was removed meanwhile.
+    pub(crate) fn open_object(
+        &self,
+        place: &OpenPlace,
+        digest: &Digest,
+        size_bytes: u64,
+        removals: u64,
+    ) -> (Blob, bool) {
+        let open = OpenBlob::new(*digest, place, size_bytes, None, &self.inner.opens);
+        let open = Arc::new(open);
+        let turn = self.turn(digest);
+        let is_kept = *turn == removals;
+        if is_kept {
+            self.keep_open(&open, &turn);
+        }
+        (Blob::new(open), is_kept)
     }
 
     /// Blocks: keeps bytes under their digest and returns when they will survive a crash.
@@ -215,9 +232,9 @@ impl Store {
                 if let Some(blob) = self.find_object(&place, object, digest)?.filter(is_whole) {
                     return Ok(blob);
                 }
+                let removals = self.removals(digest);
                 object.put(digest, &Bytes::copy_from_slice(bytes))?;
-                self.forget(digest);
-                self.find_object(&place, object, digest)?.ok_or(Error::Absent { path })
+                Ok(self.open_object(&place, digest, bytes.len() as u64, removals).0)
             }
         }
     }
@@ -283,6 +300,11 @@ impl Store {
                 removed.map(|()| Some(found.size_bytes))
             }
         }
+    }
+
+    /// How many removals there were among the digests that share a turn with this one.
+    pub(crate) fn removals(&self, digest: &Digest) -> u64 {
+        *self.turn(digest)
     }
 
     /// Counts a removal of the digest and closes it.

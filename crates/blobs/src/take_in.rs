@@ -122,17 +122,17 @@ impl Store {
         staged: Staged<'_>,
     ) -> Result<Blob, Error> {
         let Staged { path, file, digest, size_bytes } = staged;
-        let turn = self.sends().wait_for(digest);
-        let found = object.find(digest)?;
-        if found.is_none_or(|found| found.size_bytes != size_bytes) {
-            let mut source = FileParts { path, file };
-            object.send(digest, size_bytes, &self.layout().sending(digest), &mut source)?;
-            // What may be open is of another length.
-            self.forget(digest);
-        }
-        drop(turn);
-        let absent = || Error::Absent { path: place.name(digest) };
-        let blob = self.find_in(place, digest)?.ok_or_else(absent)?;
+        let _turn = self.sends().wait_for(digest);
+        let there = self.find_in(place, digest)?.filter(|blob| blob.size_bytes() == size_bytes);
+        let blob = match there {
+            Some(blob) => blob,
+            None => {
+                let removals = self.removals(digest);
+                let mut source = FileParts { path, file };
+                object.send(digest, size_bytes, &self.layout().sending(digest), &mut source)?;
+                self.open_object(place, digest, size_bytes, removals).0
+            }
+        };
         layout::unlink(path)?;
         Ok(blob)
     }

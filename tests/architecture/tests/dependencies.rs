@@ -44,7 +44,7 @@ const ONLY: &[(&[&str], &[&str], &str)] = &[
         &["edge", "lockgate"],
         "only `edge` names HTTP server types; give it a value and let it make the answer",
     ),
-    (&["memmap2"], &["blobs"], "only `blobs` touches artifact bytes at rest"),
+    (&["memmap2", "object_store"], &["blobs"], "only `blobs` touches artifact bytes at rest"),
     (
         &["prometheus-client", "tracing-subscriber"],
         &["telemetry"],

@@ -127,3 +127,46 @@ impl Drop for ReadAhead {
         self.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ObjectWaits;
+    use crate::place::Place;
+    use testkit::FakeS3;
+
+    /// With the memory of all streams given out, one goes on in short ranges, one at a time.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn without_room_to_read_ahead_it_goes_on_in_short_ranges() {
+        let server = FakeS3::start();
+        let place = Place::S3 {
+            bucket: FakeS3::BUCKET.into(),
+            prefix: String::new(),
+            region: None,
+            endpoint: Some(server.endpoint()),
+            path_style: true,
+            access_key_id: Some(FakeS3::ACCESS_KEY_ID.into()),
+            secret_access_key: Some(FakeS3::SECRET_ACCESS_KEY.into()),
+        };
+        let place = Arc::new(ObjectPlace::open(&place, ObjectWaits::default()).unwrap());
+        let all: Vec<u8> = (0..5u32 << 20).map(|at| (at / 7) as u8).collect();
+        let digest = Digest::sha256(&all);
+        server.set(place.key(&digest).as_ref(), all.clone());
+        let size_bytes = all.len() as u64;
+        let read = async || {
+            let mut ahead = ReadAhead::new(place.clone(), digest, size_bytes, 0..size_bytes);
+            let mut read = Vec::new();
+            while let Some(bytes) = std::future::poll_fn(|context| ahead.poll_next(context)).await {
+                read.extend_from_slice(&bytes.unwrap());
+            }
+            read
+        };
+        let taken = place.ahead.reserve(super::super::AHEAD_MAX_BYTES).unwrap();
+        assert!(read().await == all);
+        assert_eq!(server.count("GET", &digest.hex()), 10);
+        drop(taken);
+        assert!(read().await == all);
+        assert_eq!(server.count("GET", &digest.hex()), 10 + 4, "0.5, 1, 2 and 1.5 MiB");
+        assert_eq!(place.ahead.used_bytes(), 0);
+    }
+}

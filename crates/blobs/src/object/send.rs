@@ -51,7 +51,7 @@ pub(crate) trait PartSource {
 }
 
 impl ObjectPlace {
-    /// Blocks: writes a blob and returns when the store has confirmed its size. `notes` is the file
+    /// Blocks: writes a blob and returns when the store has confirmed it. `notes` is the file
     /// for what is finished.
     pub(crate) fn send(
         self: &Arc<Self>,
@@ -198,7 +198,7 @@ impl ObjectPlace {
             let done = self.within(self.waits.transfer, "finish", &name, complete).await;
             // "No such upload" is also what the second try hears after a first whose answer was
             // lost, and the next process after one that was killed right here. The object decides.
-            match (done, self.confirm(digest, sent.upload.size_bytes).await) {
+            match (done, self.confirmed(digest, sent.upload.size_bytes).await) {
                 (Ok(_), confirmed) => confirmed,
                 (Err(_), Ok(())) => Ok(()),
                 (Err(error), Err(_)) => Err(error),
