@@ -22,8 +22,9 @@ use telemetry::Metrics;
 
 /// Uses waiting to be written; more are not noted, which only makes "last used" coarser.
 const USES_MAX: usize = 100_000;
-/// The longest manifest that is read back from the store.
-pub(crate) const MANIFEST_MAX_BYTES: usize = 16 << 20;
+/// The longest manifest that is read back from the store: what a hosted repository may be set to
+/// take.
+pub(crate) const MANIFEST_MAX_BYTES: usize = 64 << 20;
 /// Remembered events for status.
 const EVENTS_MAX: usize = 16;
 

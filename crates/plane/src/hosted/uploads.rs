@@ -176,6 +176,9 @@ impl Uploads {
                 Err(error) => return Err(error),
             }
         }
+        if removed > 0 {
+            tracing::info!(removed, "removed uploads that nobody went on with");
+        }
         Ok(removed)
     }
 }

@@ -25,6 +25,7 @@ pub struct Rig {
     pub dir: Arc<tempfile::TempDir>,
     pub metrics: Arc<Metrics>,
     pub catalog: catalog::Catalog,
+    pub store: blobs::Store,
     ids: RequestIds,
 }
 
@@ -71,12 +72,13 @@ impl Rig {
         let data_dir: PathBuf = dir.path().to_owned();
         let mut store = blobs::Options::new(data_dir.clone());
         store.fail_writes_after_bytes = setup.fail_writes_after_bytes;
+        let store = blobs::Store::open(store).unwrap();
         let (catalog, _) = catalog::Catalog::open(&data_dir.join("catalog.sqlite")).unwrap();
         let metrics = Metrics::new(Registry::default(), "test", None);
         let clock = Clock::manual();
         let options = Options {
             data_dir,
-            store: blobs::Store::open(store).unwrap(),
+            store: store.clone(),
             catalog: catalog.clone(),
             metrics: metrics.clone(),
             access_log: setup.access_log,
@@ -87,7 +89,7 @@ impl Rig {
             clock: clock.clone(),
         };
         let plane = Plane::start(options, set_of(text), "test.yaml").await.unwrap();
-        Self { plane, clock, dir, metrics, catalog, ids: RequestIds::new() }
+        Self { plane, clock, dir, metrics, catalog, store, ids: RequestIds::new() }
     }
 
     pub async fn ask(&self, method: Method, path: &str) -> Result<Served, Refusal> {
