@@ -23,6 +23,8 @@ use upstream::Upstream;
 
 pub(crate) use repository::{Hosted, Kind, Remote, Repository};
 pub(crate) use rules::Retention;
+#[cfg(test)]
+pub(crate) use rules::Untagged;
 pub(crate) use virtuals::Virtual;
 
 /// What is in force.

@@ -18,6 +18,7 @@ pub(crate) use run::Scope;
 use crate::keep::Keep;
 use crate::plane::Core;
 use crate::shelf::Shelf;
+use catalog::Batch;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use run::Run;
@@ -34,6 +35,8 @@ const SHARE: u32 = 5;
 const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// Rounds that fail one after the other until it is a warning.
 const FAILURES_UNTIL_SAID: u32 = 2;
+/// How long a look waits for what is being written.
+const WRITE_TIME: Duration = Duration::from_secs(5);
 /// How often hosted contents without bytes are looked for, and how many are counted.
 const LOST_INTERVAL: Duration = Duration::from_secs(60);
 const LOST_MAX: u32 = 1000;
@@ -196,6 +199,9 @@ impl Collector {
 
     /// Looks for hosted contents whose bytes are not in the store.
     async fn look_for_lost(&self) {
+        // What was just found out is on its way to the catalog.
+        let written = self.core.shelf.catalog.submit(Batch::new());
+        let _ = tokio::time::timeout(WRITE_TIME, written).await;
         let read = |shelf: &Shelf| shelf.catalog.lost(None, LOST_MAX);
         let Some(Ok(lost)) = self.core.shelf.blocking(read).await else { return };
         self.core.shelf.metrics.set_lost(lost.len() as u64);
