@@ -1,6 +1,6 @@
 //! The command line: what can be said, and what each word does.
 
-use crate::command::{cache, client_config, config, doctor, prefetch, revision, why};
+use crate::command::{cache, client_config, config, doctor, gc, prefetch, revision, why};
 use crate::exit::{Exit, Failure};
 use crate::serve;
 use clap::{Parser, Subcommand};
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     /// What the cache holds: list, count, pin, purge, verify
     #[command(subcommand)]
     Cache(cache::Command),
+    /// Takes away what hosted repositories hold and nothing needs, or tells what that would be
+    Gc(gc::Args),
     /// Fetches images before anybody asks for them
     Prefetch(prefetch::Args),
     /// Tells what a refusal was about, by the id in its text
@@ -61,6 +63,7 @@ impl Command {
             Self::Config(command) => command.run(),
             Self::Revision(command) => command.run(),
             Self::Cache(command) => command.run(),
+            Self::Gc(args) => args.run(),
             Self::Prefetch(args) => args.run(),
             Self::Why(args) => args.run(),
             Self::ClientConfig(args) => args.run(),

@@ -4,6 +4,7 @@ pub(crate) mod cache;
 pub(crate) mod client_config;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod gc;
 pub(crate) mod prefetch;
 pub(crate) mod revision;
 pub(crate) mod why;

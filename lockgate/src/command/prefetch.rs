@@ -177,11 +177,22 @@ impl Display {
         if job.kind == "prefetch" {
             self.bar.set_message(format!("({} of {} images)", done(job), job.items.len()));
         }
+        if let Some(gc) = &job.gc {
+            self.bar.set_style(names_style());
+            self.bar.set_length(gc.names_total.max(gc.names_done));
+            self.bar.set_position(gc.names_done);
+        }
     }
 
     fn note(&self, text: &str) {
         self.bar.suspend(|| say(text));
     }
+}
+
+/// The bar of work that counts names, not bytes.
+fn names_style() -> ProgressStyle {
+    ProgressStyle::with_template("{wide_bar} {pos} of {len} names")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn line(item: &Reported) -> String {
@@ -248,6 +259,7 @@ mod tests {
             done_bytes: bytes.1,
             held_bytes: bytes.2,
             items: states.iter().map(item).collect(),
+            gc: None,
             created: jiff::Timestamp::UNIX_EPOCH,
             updated: jiff::Timestamp::UNIX_EPOCH,
         }

@@ -3,7 +3,7 @@
 use crate::exit::Failure;
 use crate::settings::{Listener, LogFormat, Settings, socket_path};
 use edge::server::{Address, ForwardedStyle, Limits, ListenerSettings, PublicBase, TlsFiles};
-use plane::{FillSettings, KeepSettings};
+use plane::{FillSettings, GcSettings, KeepSettings};
 use policy::Network;
 use resources::WireSize;
 use telemetry::Format;
@@ -85,6 +85,16 @@ pub(super) fn keep(settings: &Settings) -> KeepSettings {
     }
 }
 
+/// When hosted content that nothing needs goes.
+pub(super) fn gc(settings: &Settings) -> GcSettings {
+    let gc = &settings.gc;
+    GcSettings {
+        interval: gc.interval.get(),
+        blob_grace: gc.blob_grace.get(),
+        upload_ttl: gc.upload_ttl.get(),
+    }
+}
+
 /// Downloads.
 pub(super) fn fills(settings: &Settings) -> FillSettings {
     let fills = &settings.fills;
@@ -104,6 +114,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(format!("{:?}", limits(&settings)), format!("{:?}", Limits::default()));
         assert_eq!(format!("{:?}", keep(&settings)), format!("{:?}", KeepSettings::default()));
+        assert_eq!(gc(&settings), GcSettings::default());
         assert_eq!(format!("{:?}", fills(&settings)), format!("{:?}", FillSettings::default()));
     }
 

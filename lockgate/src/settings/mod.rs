@@ -138,13 +138,16 @@ fn check(settings: &Settings, written: &Node, problems: &mut Vec<Problem>) {
     if settings.cache.low_watermark >= settings.cache.high_watermark {
         say("cache.lowWatermark", "must be below cache.highWatermark");
     }
-    for (path, duration) in [
-        ("server.headerTimeout", &settings.server.header_timeout),
-        ("server.idleTimeout", &settings.server.idle_timeout),
-        ("server.bodyStallTimeout", &settings.server.body_stall_timeout),
+    for (path, duration, what) in [
+        ("server.headerTimeout", &settings.server.header_timeout, "refuse every client"),
+        ("server.idleTimeout", &settings.server.idle_timeout, "refuse every client"),
+        ("server.bodyStallTimeout", &settings.server.body_stall_timeout, "refuse every client"),
+        ("gc.interval", &settings.gc.interval, "do nothing but collect"),
+        ("gc.blobGrace", &settings.gc.blob_grace, "take blobs from pushes that are under way"),
+        ("gc.uploadTtl", &settings.gc.upload_ttl, "end uploads that are under way"),
     ] {
         if duration.get().is_zero() {
-            say(path, "zero would refuse every client");
+            say(path, &format!("zero would {what}"));
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub resources_dir: Option<PathBuf>,
     /// How much is kept.
     pub cache: Cache,
+    /// When hosted content that nothing needs goes.
+    pub gc: Gc,
     /// Downloads from upstreams.
     pub fills: Fills,
     /// Bounds on connections of clients.
@@ -78,6 +80,19 @@ pub(crate) struct Cache {
     pub reserve: WireSize,
     /// How long something evicted still waits for its readers before its file goes.
     pub grace: WireDuration,
+}
+
+/// When hosted content that nothing needs goes. What a repository keeps is in its document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Gc {
+    /// From the end of one round through all hosted names to the next.
+    pub interval: WireDuration,
+    /// How long a pushed blob is kept that no manifest lists: a push sends blobs first. Longer than
+    /// any push takes.
+    pub blob_grace: WireDuration,
+    /// How long an upload is kept that no byte comes for.
+    pub upload_ttl: WireDuration,
 }
 
 /// Downloads from upstreams.
@@ -152,6 +167,7 @@ impl Default for Settings {
             data_dir: None,
             resources_dir: None,
             cache: Cache::default(),
+            gc: Gc::default(),
             fills: Fills::default(),
             server: Server::default(),
             log: Log::default(),
@@ -182,6 +198,13 @@ impl Default for Cache {
             reserve: size_mib(256),
             grace: seconds(300),
         }
+    }
+}
+
+impl Default for Gc {
+    fn default() -> Self {
+        let (interval, day) = (seconds(3600), seconds(24 * 3600));
+        Self { interval, blob_grace: day.clone(), upload_ttl: day }
     }
 }
 

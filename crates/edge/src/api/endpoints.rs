@@ -12,6 +12,7 @@ pub(super) enum Operation {
     CacheStats,
     Purge,
     Verify,
+    Gc,
     ListPins,
     Pin,
     Unpin,
@@ -190,6 +191,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "verifyCache",
         "Begins to read what the store has and to hold it against its digests; damaged blobs are removed",
         (Some("VerifyRequest"), ok(202, Content::Json("Job"), "The job; `Location` names it")),
+    ),
+    change(
+        "POST",
+        "/api/v1/gc",
+        Operation::Gc,
+        "gc",
+        "Begins to take away what hosted names hold and nothing needs, or to tell what that would be",
+        (Some("GcRequest"), ok(202, Content::Json("Job"), "The job; `Location` names it")),
     ),
     get(
         "/api/v1/pins",

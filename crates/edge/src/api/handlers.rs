@@ -81,6 +81,7 @@ pub(super) async fn run(
         Operation::CacheStats => Ok(json(StatusCode::OK, &plane.cache_stats().await?)),
         Operation::Purge => Ok(json(StatusCode::OK, &plane.purge(purge_target(body)?).await?)),
         Operation::Verify => Ok(accepted(&plane.verify(verify_request(body)?).await?)),
+        Operation::Gc => Ok(accepted(&plane.gc(read(body)?).await?)),
         Operation::ListPins => Ok(list(plane.pins().await?)),
         Operation::Pin => {
             let pin: Pin = read(body)?;
@@ -204,6 +205,16 @@ mod tests {
         assert!(matches!(one, VerifyRequest::Repository(name) if name == "docker.io"));
         for body in ["", r#"{"repo":"a"}"#, r#"{"reference":"a:1","repository":"a"}"#] {
             assert_eq!(verify_request(body.as_bytes()).unwrap_err().status(), 400, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_collection_with_a_typing_error_collects_nothing() {
+        let request: plane::GcRequest = read(br#"{"dryRun":true,"untaggedFor":"0s"}"#).unwrap();
+        assert!(request.dry_run && request.repository.is_none());
+        for body in ["", "[]", r#"{"dryrun":true}"#, r#"{"dryRun":"yes"}"#] {
+            let wrong = read::<plane::GcRequest>(body.as_bytes());
+            assert_eq!(wrong.unwrap_err().status(), 400, "{body}");
         }
     }
 

@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 /// All schemas, by name.
 pub(super) fn schemas() -> Value {
     let mut all = Map::new();
-    for (name, schema) in state().into_iter().chain(cache()).chain(jobs()).chain(requests()) {
+    for (name, schema) in
+        state().into_iter().chain(cache()).chain(jobs()).chain(collection()).chain(requests())
+    {
         all.insert(name.to_owned(), schema);
     }
     Value::Object(all)
@@ -190,6 +192,9 @@ fn cache() -> Vec<Named> {
                 ("blobs", count()),
                 ("bytes", count()),
                 ("shareBytes", or_null(count())),
+                ("hostedBlobs", count()),
+                ("hostedBytes", count()),
+                ("quotaBytes", or_null(count())),
             ]),
         ),
         (
@@ -202,6 +207,7 @@ fn cache() -> Vec<Named> {
                 ("pinned", count()),
                 ("inUse", count()),
                 ("shared", count()),
+                ("hosted", count()),
             ]),
         ),
         (
@@ -228,6 +234,7 @@ fn jobs() -> Vec<Named> {
                 ("doneBytes", count()),
                 ("heldBytes", count()),
                 ("items", list_of(named("JobItem"))),
+                ("gc", or_null(named("GcReport"))),
                 ("created", time()),
                 ("updated", time()),
             ]),
@@ -242,6 +249,62 @@ fn jobs() -> Vec<Named> {
             ]),
         ),
         ("JobState", json!({ "enum": ["Queued", "Running", "Done", "Failed", "Cancelled"] })),
+    ]
+}
+
+fn collection() -> Vec<Named> {
+    vec![
+        (
+            "GcReport",
+            object(&[
+                ("dryRun", flag()),
+                ("namesTotal", count()),
+                ("namesDone", count()),
+                ("gone", named("GcCounts")),
+                ("freedBytes", count()),
+                ("kept", named("GcKept")),
+                ("skippedNames", count()),
+                ("names", list_of(named("GcName"))),
+                ("lines", list_of(named("GcLine"))),
+                ("cut", flag()),
+                ("problems", list_of(text())),
+            ]),
+        ),
+        ("GcCounts", object(&[("tags", count()), ("manifests", count()), ("blobs", count())])),
+        (
+            "GcKept",
+            object(&[
+                ("tags", count()),
+                ("pinnedTags", count()),
+                ("newestTags", count()),
+                ("youngTags", count()),
+                ("usedTags", count()),
+                ("manifests", count()),
+                ("untaggedManifests", count()),
+                ("blobs", count()),
+                ("unlistedBlobs", count()),
+            ]),
+        ),
+        (
+            "GcName",
+            object(&[
+                ("name", text()),
+                ("gone", named("GcCounts")),
+                ("goneBytes", count()),
+                ("kept", named("GcKept")),
+            ]),
+        ),
+        (
+            "GcLine",
+            object(&[
+                ("name", text()),
+                ("kind", json!({ "enum": ["tag", "manifest", "blob"] })),
+                ("tag", or_null(text())),
+                ("digest", digest()),
+                ("sizeBytes", count()),
+                ("why", text()),
+            ]),
+        ),
     ]
 }
 
@@ -265,6 +328,19 @@ fn requests() -> Vec<Named> {
             partly(
                 &[("references", list_of(text())), ("platforms", list_of(text()))],
                 &["references"],
+            ),
+        ),
+        (
+            "GcRequest",
+            partly(
+                &[
+                    ("repository", text()),
+                    ("names", text()),
+                    ("dryRun", flag()),
+                    ("untaggedFor", text()),
+                    ("blobsUnusedFor", text()),
+                ],
+                &[],
             ),
         ),
         (
@@ -394,8 +470,15 @@ mod tests {
             repositories: Vec::new(),
         };
         agrees("CacheStats", &stats);
-        let usage =
-            RepositoryUsage { repository: String::new(), blobs: 0, bytes: 0, share_bytes: None };
+        let usage = RepositoryUsage {
+            repository: String::new(),
+            blobs: 0,
+            bytes: 0,
+            share_bytes: None,
+            hosted_blobs: 0,
+            hosted_bytes: 0,
+            quota_bytes: None,
+        };
         agrees("RepositoryUsage", &usage);
         agrees("Purged", &Purged::default());
         let pin = PinView { name: String::new(), reference: None, since: None, repository: None };
@@ -419,10 +502,27 @@ mod tests {
             done_bytes: 0,
             held_bytes: 0,
             items: Vec::new(),
+            gc: None,
             created: AT,
             updated: AT,
         };
         agrees("Job", &job);
+        agrees("GcReport", &GcReport::default());
+        agrees("GcCounts", &GcCounts::default());
+        agrees("GcKept", &GcKept::default());
+        agrees("GcRequest", &GcRequest::default());
+        let (gone, kept) = (GcCounts::default(), GcKept::default());
+        let name = Name::parse("a/b").unwrap();
+        agrees("GcName", &GcName { name: name.clone(), gone, gone_bytes: 0, kept });
+        let line = GcLine {
+            name,
+            kind: "tag".to_owned(),
+            tag: None,
+            digest: Digest::sha256(b""),
+            size_bytes: 0,
+            why: String::new(),
+        };
+        agrees("GcLine", &line);
         let states: Vec<Value> = [
             JobState::Queued,
             JobState::Running,

@@ -226,7 +226,7 @@ pub struct Purged {
     pub in_use: u64,
     /// Blobs that stay because other names hold them.
     pub shared: u64,
-    /// Contents and tags that stay because they are hosted: nobody could fetch them again.
+    /// Contents that stay because they are hosted: nobody could fetch them again.
     #[serde(default)]
     pub hosted: u64,
 }

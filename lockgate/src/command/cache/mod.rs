@@ -10,7 +10,7 @@ use crate::flags::PlaneFlags;
 use crate::output::{clean, out, relative, say, size};
 use clap::Subcommand;
 use jiff::Timestamp;
-use plane::{CacheEntry, CachePage, CacheStats, PinView};
+use plane::{CacheEntry, CachePage, CacheStats, PinView, RepositoryUsage};
 use serde::Deserialize;
 use serde_json::json;
 use std::fmt::Write;
@@ -243,12 +243,24 @@ fn counted(stats: &CacheStats) -> String {
         let share = share.unwrap_or_default();
         let name = clean(&usage.repository);
         text.push_str(&format!(
-            "{:>10}  {name} ({} items{share})\n",
+            "{:>10}  {name} ({} items{share}{})\n",
             size(usage.bytes),
-            usage.blobs
+            usage.blobs,
+            hosted(usage)
         ));
     }
     text
+}
+
+/// What of it was pushed, and how full that makes it.
+fn hosted(usage: &RepositoryUsage) -> String {
+    match (usage.hosted_blobs, usage.quota_bytes) {
+        (0, None) => String::new(),
+        (blobs, quota) => {
+            let of = quota.map(|quota| format!(" of the {} of its quota", size(quota)));
+            format!("; {blobs} hosted, {}{}", size(usage.hosted_bytes), of.unwrap_or_default())
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -106,7 +106,7 @@ impl Args {
 
 /// What went, and what holds the rest.
 fn told(purged: &Purged) -> String {
-    let Purged { tags, contents, blobs, bytes, pinned, in_use, shared } = *purged;
+    let Purged { tags, contents, blobs, bytes, pinned, in_use, shared, hosted } = *purged;
     let size = size(bytes);
     let mut text =
         format!("forgot {tags} tags and {contents} contents; removed {blobs} blobs, {size}\n");
@@ -117,6 +117,11 @@ fn told(purged: &Purged) -> String {
     ];
     for (count, why) in kept.iter().filter(|(count, _)| *count > 0) {
         text.push_str(&format!("kept {count} blobs: {why}\n"));
+    }
+    if hosted > 0 {
+        text.push_str(&format!(
+            "kept {hosted} contents: hosted, nobody could fetch them again; delete them as clients do\n"
+        ));
     }
     text
 }
