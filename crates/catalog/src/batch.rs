@@ -53,6 +53,7 @@ pub(crate) enum Verb {
     Collect(Box<Collection>),
     Adopt { name: Name, digest: Digest, at: Timestamp },
     Disown { name: Name, digest: Digest },
+    SetComplete,
 }
 
 impl Batch {
@@ -271,6 +272,11 @@ impl Batch {
     /// again. Nothing happens to content that is not hosted.
     pub fn disown(&mut self, name: &Name, digest: &Digest) {
         self.push(Verb::Disown { name: name.clone(), digest: *digest }, 0);
+    }
+
+    /// Notes that all hosted names of the store are known from here on.
+    pub fn set_complete(&mut self) {
+        self.push(Verb::SetComplete, 0);
     }
 
     fn push(&mut self, verb: Verb, more_bytes: usize) {

@@ -61,6 +61,7 @@ impl Catalog {
         let queue = Arc::new(Queue::default());
         let (open, opened) = match file::open(path) {
             Ok((open, opened)) => {
+                readers.found(&opened);
                 readers.renew(open.identity());
                 (Some(open), opened)
             }
@@ -102,6 +103,18 @@ impl Catalog {
     /// How the catalog stands, from memory.
     pub fn status(&self) -> Status {
         self.0.queue.status()
+    }
+
+    /// How often this process began a fresh database, at the start or because the one it had was
+    /// deleted or broken. From memory. Grows before anything is read from a fresh one: what is asked
+    /// after a read tells whether it was of the database that one knows.
+    pub fn fresh_starts(&self) -> u64 {
+        self.0.readers.fresh()
+    }
+
+    /// Whether what is written outlives the process.
+    pub fn is_durable(&self) -> bool {
+        self.0.readers.is_of_file()
     }
 
     /// Takes no more writes, writes what waits, and closes the file with nothing left in its log.

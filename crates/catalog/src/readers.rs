@@ -4,6 +4,7 @@
 //! that is being put right; both end in [`Error::Unavailable`] rather than in a hung request.
 
 use crate::Error;
+use crate::catalog::Opened;
 use crate::connect::{self, Access, BUSY_TIMEOUT};
 use crate::error::Trouble;
 use crate::file::{self, Identity};
@@ -11,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Most connections that read at once. Each holds up to a megabyte of pages.
@@ -22,6 +23,8 @@ pub(crate) struct Readers {
     source: Source,
     /// Some reader met a page that is no page; the writer looks into it.
     suspicious: AtomicBool,
+    /// Fresh databases since the start. Grows before the first read of each.
+    fresh: AtomicU64,
 }
 
 enum Source {
@@ -55,11 +58,16 @@ impl Readers {
     pub(crate) fn of_file(path: PathBuf) -> Self {
         let state = Mutex::new(State { shut: Some("it is not open"), ..State::default() });
         let pool = Pool { path, state, returned: Condvar::new() };
-        Self { source: Source::File(pool), suspicious: AtomicBool::new(false) }
+        Self {
+            source: Source::File(pool),
+            suspicious: AtomicBool::new(false),
+            fresh: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn in_memory(connection: Arc<Mutex<Connection>>) -> Self {
-        Self { source: Source::Memory(connection), suspicious: AtomicBool::new(false) }
+        let (suspicious, fresh) = (AtomicBool::new(false), AtomicU64::new(1));
+        Self { source: Source::Memory(connection), suspicious, fresh }
     }
 
     /// Answers a question.
@@ -78,6 +86,23 @@ impl Readers {
             self.suspect();
         }
         answer
+    }
+
+    /// Notes how the file was found that [`Self::renew`] is about to let in.
+    pub(crate) fn found(&self, how: &Opened) {
+        if *how != Opened::Existing {
+            self.fresh.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Fresh databases since the start.
+    pub(crate) fn fresh(&self) -> u64 {
+        self.fresh.load(Ordering::Acquire)
+    }
+
+    /// Whether what is read is in a file.
+    pub(crate) fn is_of_file(&self) -> bool {
+        matches!(self.source, Source::File(_))
     }
 
     /// Refuses reads until [`Self::renew`], and lets go of the file.

@@ -88,6 +88,14 @@ impl Catalog {
         self.0.readers.with(|c| hosted::blob_rows(c, after, limit))
     }
 
+    /// Whether all hosted names of the store are known here: [`Batch::set_complete`] was written.
+    /// A fresh database is not complete, whatever is written to it.
+    ///
+    /// [`Batch::set_complete`]: crate::Batch::set_complete
+    pub fn is_complete(&self) -> Result<bool, Error> {
+        self.0.readers.with(hosted::is_complete)
+    }
+
     /// Finds the hosted content of a name that nothing needs. Alive are: what a tag or a pin names,
     /// manifests used lately; from there what indexes list, at any depth, manifests whose subject is
     /// alive, and what evidence tags (`sha256-<hex>`, also with `.sig`, `.att` or `.sbom`) of a live

@@ -45,6 +45,12 @@ pub(crate) const OLD_MANIFESTS: &str = "SELECT name, digest, size_bytes FROM con
 const LISTED_SIZES: &str =
     "SELECT child, size_bytes FROM edge WHERE parent = $1 AND role <> 'child'";
 
+const IS_COMPLETE: &str = "SELECT 1 FROM counter WHERE what = 'complete' AND value > 0";
+
+pub(crate) fn is_complete(connection: &Connection) -> Result<bool> {
+    exists(connection, IS_COMPLETE, [])
+}
+
 pub(crate) fn hosted_use(connection: &Connection, repository: &str) -> Result<HostedUse> {
     let found = first(connection, HOSTED_USE, params![repository], |row| {
         Ok(HostedUse { rows: number(row, 0)?, bytes: number(row, 1)? })

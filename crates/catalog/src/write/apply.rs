@@ -74,6 +74,7 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
         Verb::Collect(collection) => hosted::collect(c, collection),
         Verb::Adopt { name, digest, at } => hosted::adopt(c, name, digest, *at),
         Verb::Disown { name, digest } => hosted::disown(c, name, digest),
+        Verb::SetComplete => done(execute(c, SET_COMPLETE, [])),
     }
 }
 
@@ -198,6 +199,8 @@ fn remove_tag(c: &Connection, name: &Name, tag: &Tag) -> Result<(), Failure> {
     Ok(())
 }
 
+const SET_COMPLETE: &str = "INSERT INTO counter (what, value) VALUES ('complete', 1) \
+    ON CONFLICT (what) DO UPDATE SET value = 1";
 const PUT_LISTING: &str = "INSERT INTO listing (name, what, body, at) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (name, what) DO UPDATE SET body = excluded.body, at = excluded.at";
 const PIN: &str = "INSERT INTO pin (name, reference, at) VALUES ($1, $2, $3) \

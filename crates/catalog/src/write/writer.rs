@@ -177,6 +177,7 @@ fn reopen(path: &Path, readers: &Readers) -> Result<Open, Error> {
     match file::open(path) {
         Ok((open, how)) => {
             tracing::warn!(path = %path.display(), ?how, "opened the catalog again");
+            readers.found(&how);
             readers.renew(open.identity());
             Ok(open)
         }
