@@ -5,15 +5,16 @@
 #   run.sh [SUITE...]      default: all; a suite is a file in suites/
 #   LOCKGATE_BIN=FILE      the binary to test; without it the release build of this workspace is made and used
 #   HERD_SIZE=64M          a smaller layer for `herd` (default 1G); KILL_ROUNDS=3 fewer rounds of `kill` (default 10)
+#   SOAK_SECONDS=600       a longer `soak` (default 70)
 #   KEEP=1                 leave the work directory with all logs behind
 set -euo pipefail
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 faults=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-readonly ALL_SUITES=(herd outage faults kill disk drain reload catalog tls)
+readonly ALL_SUITES=(herd outage faults kill disk drain reload catalog tls soak)
 # A suite that hangs in spite of the limits of each step ends here.
-readonly SUITE_SECONDS=600
+readonly SUITE_SECONDS=$((600 + ${SOAK_SECONDS:-0}))
 
 suites=("$@")
 [[ ${#suites[@]} -gt 0 ]] || suites=("${ALL_SUITES[@]}")
@@ -45,7 +46,7 @@ fi
 [[ -x $LOCKGATE_BIN ]] || { echo "run.sh: $LOCKGATE_BIN is not a program" >&2; exit 64; }
 LOCKGATE_BIN=$(realpath "$LOCKGATE_BIN")
 TESTKIT=${TESTKIT:-$(dirname "$LOCKGATE_BIN")}
-if [[ ! -x $TESTKIT/testkit-registry || ! -x $TESTKIT/testkit-herd ]]; then
+if [[ ! -x $TESTKIT/testkit-registry || ! -x $TESTKIT/testkit-herd || ! -x $TESTKIT/testkit-soak ]]; then
   build --package lockgate-testkit
   TESTKIT=$BUILT
 fi

@@ -75,7 +75,7 @@ impl Image {
 
     /// An image of these layers of the pool; `unique` makes its configuration, so its digest, one
     /// that no other image has.
-    pub(crate) fn image(unique: &str, layers: &[u64]) -> Self {
+    pub(crate) fn of_layers(unique: &str, layers: &[u64]) -> Self {
         let config = json!({"os": "linux", "architecture": "amd64", "author": unique}).to_string();
         let mut blobs = vec![Blob::new(Content::Text(config))];
         blobs.extend(layers.iter().map(|seed| Blob::new(Content::Layer(*seed))));

@@ -70,7 +70,7 @@ impl Worker {
     fn new_image(&mut self) -> Image {
         let layers: Vec<u64> =
             (0..self.chance.below(4)).map(|_| self.chance.below(LAYER_POOL) as u64).collect();
-        Image::image(&self.unique(), &layers)
+        Image::of_layers(&self.unique(), &layers)
     }
 
     async fn push(&mut self, slot: usize, index: bool) -> Result<(), String> {
