@@ -201,6 +201,25 @@ fn a_quota_counts_every_row_and_refuses_only_growth() {
 }
 
 #[test]
+fn the_true_length_of_bytes_replaces_what_was_claimed() {
+    let catalog = Catalog::in_memory().unwrap();
+    let claimed = |size_bytes| Content { size_bytes, is_hosted: true, ..blob(1) };
+    write(&catalog, |w| {
+        w.put_content(&name("team/a"), &digest("d"), claimed(None));
+        w.put_content(&name("team/b"), &digest("d"), claimed(Some(3)));
+        w.put_content(&name("other/b"), &digest("d"), claimed(Some(3)));
+    })
+    .unwrap();
+    assert_eq!(used(&catalog, "team"), (2, 3));
+    write(&catalog, |w| w.put_blob(&digest("d"), 12, false, at(2))).unwrap();
+    assert_eq!((used(&catalog, "team"), used(&catalog, "other")), ((2, 24), (1, 12)));
+    write(&catalog, |w| w.put_content(&name("team/a"), &digest("d"), claimed(Some(5)))).unwrap();
+    assert_eq!(used(&catalog, "team"), (2, 24), "bytes that are here are not claimed");
+    write(&catalog, |w| w.delete_blob(&name("team/a"), &digest("d"), at(3))).unwrap();
+    assert_eq!(used(&catalog, "team"), (1, 12));
+}
+
+#[test]
 fn what_is_deleted_goes_when_nobody_else_holds_it() {
     let catalog = Catalog::in_memory().unwrap();
     let app = name("team/app");

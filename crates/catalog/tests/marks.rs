@@ -177,15 +177,17 @@ impl World {
         (node.is_here && node.is_hosted).then_some(subject)
     }
 
-    /// Every "if this lives, that lives", among all that exists or not.
+    /// Every "if this lives, that lives". What is listed and not here can live too, to keep its
+    /// referrers; it keeps nothing else.
     fn keeps(&self) -> Vec<(usize, usize)> {
         let mut keeps = self.edges.clone();
-        for (number, node) in self.manifests.iter().enumerate() {
+        keeps.retain(|(parent, _)| self.is_here(*parent));
+        for (number, node) in self.manifests.iter().enumerate().filter(|(_, node)| node.is_here) {
             keeps.extend(node.subject.map(|subject| (subject, number)));
         }
         for (tag, position) in self.tags_there() {
             let (_, named, is_doomed) = self.tags[position];
-            if !is_doomed && !self.is_pinned(&tag) {
+            if !is_doomed && !self.is_pinned(&tag) && self.is_here(named) {
                 keeps.extend(self.master(position).map(|subject| (subject, named)));
             }
         }
@@ -215,9 +217,7 @@ impl World {
         loop {
             let before = alive.len();
             for (keeper, kept) in self.keeps() {
-                // What is not here lives on paper, and gives life to its referrers; it lists nothing.
-                let lists = self.is_here(keeper) || !self.edges.contains(&(keeper, kept));
-                if alive.contains(&keeper) && lists {
+                if alive.contains(&keeper) {
                     alive.insert(kept);
                 }
             }
@@ -321,6 +321,12 @@ proptest! {
             if marked.is_empty() {
                 prop_assert!(!marked.cut);
                 break;
+            }
+            // Nothing goes before what lists it.
+            for (keeper, kept) in world.edges.iter().filter(|_| marked.cut) {
+                let (goes, stays) = (told(&marked).0, small.rest().0);
+                let is_orphan = goes.contains(&of(*kept)) && stays.contains(&of(*keeper));
+                prop_assert!(!is_orphan || *kept < MANIFESTS || goes.contains(&of(*keeper)));
             }
             small.collect(&marked).unwrap();
             // No tag is left that names what went.

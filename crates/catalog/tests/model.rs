@@ -4,7 +4,7 @@
 
 mod support;
 
-use catalog::{Batch, Catalog, Content, WriteError};
+use catalog::{Batch, Catalog, Content, HostedUse, PushedBlob, WriteError};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use support::*;
@@ -28,6 +28,11 @@ enum Step {
     TagGone(usize),
     RemoveTag(usize),
     DropName(usize),
+    PushBlob(usize, usize, bool),
+    DeleteBlob(usize, usize),
+    DeleteTag(usize),
+    Adopt(usize, usize),
+    Disown(usize, usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -43,11 +48,17 @@ fn step() -> impl Strategy<Value = Step> {
         1 => word.clone().prop_map(Step::BlobLost),
         1 => (name.clone(), word.clone()).prop_map(|(name, word)| Step::DropContent(name, word)),
         2 => (name.clone(), word.clone()).prop_map(|(name, word)| Step::Used(name, word)),
-        2 => (name.clone(), word).prop_map(|(name, word)| Step::MoveTag(name, word)),
+        2 => (name.clone(), word.clone()).prop_map(|(name, word)| Step::MoveTag(name, word)),
         1 => name.clone().prop_map(Step::TouchTag),
         1 => name.clone().prop_map(Step::TagGone),
         1 => name.clone().prop_map(Step::RemoveTag),
-        1 => name.prop_map(Step::DropName),
+        1 => name.clone().prop_map(Step::DropName),
+        4 => (name.clone(), word.clone(), any::<bool>())
+            .prop_map(|(name, word, tight)| Step::PushBlob(name, word, tight)),
+        2 => (name.clone(), word.clone()).prop_map(|(name, word)| Step::DeleteBlob(name, word)),
+        1 => name.clone().prop_map(Step::DeleteTag),
+        2 => (name.clone(), word.clone()).prop_map(|(name, word)| Step::Adopt(name, word)),
+        1 => (name, word).prop_map(|(name, word)| Step::Disown(name, word)),
     ]
 }
 
@@ -58,17 +69,53 @@ enum State {
     Going,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Row {
+    private: bool,
+    used: i64,
+    hosted: bool,
+}
+
+/// What every blob weighs, and what a repository may hold where a push has a tight quota.
+const SIZE: u64 = 10;
+const TIGHT: u64 = 25;
+
 #[derive(Clone, Debug, Default)]
 struct Model {
     /// State and last use.
     blobs: BTreeMap<usize, (State, i64)>,
-    /// Whether private, and last use.
-    contents: BTreeMap<(usize, usize), (bool, i64)>,
+    contents: BTreeMap<(usize, usize), Row>,
     /// Digest, checked, moved, gone since.
     tags: BTreeMap<usize, (usize, i64, i64, Option<i64>)>,
 }
 
 impl Model {
+    /// The first two names are of one repository.
+    fn hosted_rows(&self, is_first: bool) -> u64 {
+        let rows = self.contents.iter().filter(|((name, _), _)| (*name < 2) == is_first);
+        rows.filter(|(_, row)| row.hosted).count() as u64
+    }
+
+    fn is_held(&self, word: usize) -> bool {
+        self.contents.iter().any(|((_, of), row)| *of == word && row.hosted)
+    }
+
+    fn put_content(&mut self, name: usize, word: usize, private: bool, hosted: bool, now: i64) {
+        let before = self.contents.get(&(name, word)).copied();
+        let row = Row {
+            private: private && before.is_none_or(|row| row.private),
+            used: now,
+            hosted: hosted || before.is_some_and(|row| row.hosted),
+        };
+        self.contents.insert((name, word), row);
+        if let Some((state, used)) = self.blobs.get_mut(&word) {
+            *used = now;
+            if *state == State::Condemned {
+                *state = State::Present;
+            }
+        }
+    }
+
     /// Does what the verb promises; `None` is a conflict.
     fn apply(&mut self, step: Step, now: i64) -> Option<()> {
         match step {
@@ -76,16 +123,12 @@ impl Model {
                 self.blobs.insert(word, (State::Present, now));
             }
             Step::PutContent(name, word, private) => {
-                let was_private = self.contents.get(&(name, word)).is_none_or(|row| row.0);
-                self.contents.insert((name, word), (private && was_private, now));
-                if let Some((state, used)) = self.blobs.get_mut(&word) {
-                    *used = now;
-                    if *state == State::Condemned {
-                        *state = State::Present;
-                    }
-                }
+                self.put_content(name, word, private, false, now);
             }
             Step::Condemn(word) => {
+                if self.is_held(word) {
+                    return None;
+                }
                 let blob = self.blobs.get_mut(&word).filter(|blob| blob.0 == State::Present)?;
                 blob.0 = State::Condemned;
             }
@@ -105,10 +148,13 @@ impl Model {
                 self.blobs.remove(&word);
             }
             Step::DropContent(name, word) => {
+                if self.contents.get(&(name, word)).is_some_and(|row| row.hosted) {
+                    return None;
+                }
                 self.contents.remove(&(name, word));
             }
             Step::Used(name, word) => {
-                self.contents.entry((name, word)).and_modify(|row| row.1 = now);
+                self.contents.entry((name, word)).and_modify(|row| row.used = now);
                 self.blobs.entry(word).and_modify(|blob| blob.1 = now);
             }
             Step::MoveTag(name, word) => {
@@ -130,8 +176,43 @@ impl Model {
                 self.tags.remove(&name);
             }
             Step::DropName(name) => {
+                if self.contents.iter().any(|(key, row)| key.0 == name && row.hosted) {
+                    return None;
+                }
                 self.contents.retain(|key, _| key.0 != name);
                 self.tags.remove(&name);
+            }
+            Step::PushBlob(name, word, tight) => {
+                let before = self.hosted_rows(name < 2);
+                self.blobs.insert(word, (State::Present, now));
+                self.put_content(name, word, false, true, now);
+                let rows = self.hosted_rows(name < 2);
+                if tight && rows > before && rows * SIZE > TIGHT {
+                    return None;
+                }
+            }
+            Step::DeleteBlob(name, word) => {
+                self.contents.remove(&(name, word))?;
+                if !self.contents.keys().any(|(_, other)| *other == word)
+                    && let Some(blob) = self.blobs.get_mut(&word)
+                    && blob.0 == State::Present
+                {
+                    blob.0 = State::Condemned;
+                }
+            }
+            Step::DeleteTag(name) => {
+                self.tags.remove(&name)?;
+            }
+            Step::Adopt(name, word) => {
+                let blob = self.blobs.get_mut(&word).filter(|blob| blob.0 != State::Going)?;
+                let row = self.contents.get_mut(&(name, word))?;
+                blob.0 = State::Present;
+                if !row.hosted {
+                    (row.hosted, row.used) = (true, row.used.max(now));
+                }
+            }
+            Step::Disown(name, word) => {
+                self.contents.entry((name, word)).and_modify(|row| row.hosted = false);
             }
         }
         Some(())
@@ -159,6 +240,18 @@ fn fill(batch: &mut Batch, step: Step, now: i64) {
         Step::TagGone(name) => batch.tag_gone(&n(name), &tag, at(now)),
         Step::RemoveTag(name) => batch.remove_tag(&n(name), &tag),
         Step::DropName(name) => batch.drop_name(&n(name)),
+        Step::PushBlob(name, word, tight) => batch.push_blob(&PushedBlob {
+            name: n(name),
+            digest: d(word),
+            size_bytes: SIZE,
+            media_type: None,
+            quota_bytes: tight.then_some(TIGHT),
+            at: at(now),
+        }),
+        Step::DeleteBlob(name, word) => batch.delete_blob(&n(name), &d(word), at(now)),
+        Step::DeleteTag(name) => batch.delete_tag(&n(name), &tag),
+        Step::Adopt(name, word) => batch.adopt(&n(name), &d(word), at(now)),
+        Step::Disown(name, word) => batch.disown(&n(name), &d(word)),
     }
 }
 
@@ -175,13 +268,13 @@ fn compare(catalog: &Catalog, model: &Model) {
         for (word, text_of_word) in WORDS.iter().enumerate() {
             let row = catalog.content(&name(text), &digest(text_of_word)).unwrap().map(|row| {
                 let condemned = row.condemned_at.is_some();
-                (row.private_to.is_some(), row.last_used, row.present, condemned)
+                (row.private_to.is_some(), row.last_used, row.present, condemned, row.is_hosted)
             });
             let state = model.blobs.get(&word).map(|blob| blob.0);
-            let expected = model.contents.get(&(index, word)).map(|(private, used)| {
+            let expected = model.contents.get(&(index, word)).map(|row| {
                 let present = matches!(state, Some(State::Present | State::Condemned));
                 let condemned = matches!(state, Some(State::Condemned | State::Going));
-                (*private, at(*used), present, condemned)
+                (row.private, at(row.used), present, condemned, row.hosted)
             });
             assert_eq!(row, expected, "content {text} {text_of_word}");
         }
@@ -189,7 +282,7 @@ fn compare(catalog: &Catalog, model: &Model) {
     let kept = |word: &usize| model.blobs.get(word).is_some_and(|b| b.0 == State::Present);
     let victims: Vec<_> = catalog.victims(None, 100).unwrap();
     let mut expected: Vec<_> = (0..WORDS.len())
-        .filter(kept)
+        .filter(|word| kept(word) && !model.is_held(*word))
         .map(|word| (at(model.blobs[&word].1), digest(WORDS[word])))
         .collect();
     expected.sort_by_key(|(used, digest)| (*used, digest.to_string()));
@@ -202,7 +295,8 @@ fn compare(catalog: &Catalog, model: &Model) {
         .collect();
     assert_eq!(condemned, expected);
     let of_r = catalog.victims_of("r", None, 100).unwrap();
-    let expected = model.contents.keys().filter(|(name, word)| *name < 2 && kept(word)).count();
+    let of_first = model.contents.iter().filter(|((name, word), _)| *name < 2 && kept(word));
+    let expected = of_first.filter(|(_, row)| !row.hosted).count();
     assert_eq!(of_r.len(), expected);
     for row in of_r {
         let holders = catalog.holders(&row.digest, 9).unwrap().len() as u64;
@@ -210,8 +304,41 @@ fn compare(catalog: &Catalog, model: &Model) {
     }
 }
 
+/// What only hosted content has: sums, holds, losses; and the rows of names.
+fn compare_hosted(catalog: &Catalog, model: &Model) {
+    for (repository, is_first) in [("r", true), ("s", false)] {
+        let rows = model.hosted_rows(is_first);
+        let expected = HostedUse { rows, bytes: rows * SIZE };
+        assert_eq!(catalog.hosted_use(repository).unwrap(), expected, "{repository}");
+    }
+    let held = |word: usize| {
+        let rows = catalog.blob_rows(None, 100).unwrap();
+        rows.into_iter().find(|row| row.digest == digest(WORDS[word])).map(|row| row.is_held)
+    };
+    let is_lost = |word: usize| {
+        !matches!(model.blobs.get(&word), Some((State::Present | State::Condemned, _)))
+    };
+    for word in 0..WORDS.len() {
+        let expected = model.blobs.contains_key(&word).then(|| model.is_held(word));
+        assert_eq!(held(word), expected, "{}", WORDS[word]);
+        let rows = model.contents.iter().filter(|((_, of), row)| *of == word && row.hosted);
+        let holders: Vec<_> = rows.map(|((name_of, _), _)| name(NAMES[*name_of])).collect();
+        assert_eq!(catalog.hosted_holders(&digest(WORDS[word]), 9).unwrap(), holders);
+    }
+    let lost: BTreeSet<_> = catalog.lost(None, 100).unwrap().into_iter().collect();
+    let rows = model.contents.iter().filter(|((_, word), row)| row.hosted && is_lost(*word));
+    let expected = rows.map(|((of, word), _)| (name(NAMES[*of]), digest(WORDS[*word])));
+    assert_eq!(lost, expected.collect());
+
+    let is_there = |of: &usize| {
+        model.tags.contains_key(of) || model.contents.keys().any(|(name, _)| name == of)
+    };
+    let expected: Vec<_> = (0..NAMES.len()).filter(is_there).map(|of| name(NAMES[of])).collect();
+    assert_eq!(catalog.names(None, 100).unwrap(), expected);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(160))]
     #[test]
     fn the_catalog_does_what_the_model_does(
         history in proptest::collection::vec(proptest::collection::vec(step(), 1..4), 1..24)
@@ -236,6 +363,7 @@ proptest! {
                 model = after;
             }
             compare(&catalog, &model);
+            compare_hosted(&catalog, &model);
         }
     }
 }
