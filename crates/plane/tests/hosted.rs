@@ -129,6 +129,32 @@ async fn of_two_pushes_of_an_immutable_tag_one_wins() {
     }
 }
 
+/// A blob is deleted while a manifest that lists it is pushed: one of them is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_delete_takes_what_a_push_just_named() {
+    let rig = Arc::new(rig("").await);
+    let (image, path) = (image_manifest(b"{}", &[]), format!("blobs/{}", Digest::sha256(b"{}")));
+    for round in 0..40 {
+        rig.push_blob("team/app", b"{}").await.unwrap();
+        let push = tokio::spawn({
+            let (rig, image) = (rig.clone(), image.clone());
+            async move { rig.push_manifest("team/app", "1", &image).await }
+        });
+        let deleted = delete(&rig, &path).await;
+        let pushed = push.await.unwrap();
+        let is_there = rig.get(&format!("/v2/team/app/{path}")).await.is_ok();
+        assert_eq!(is_there, deleted.is_err(), "round {round}");
+        match pushed {
+            Ok(digest) => {
+                assert!(is_there, "round {round}: {deleted:?}");
+                delete(&rig, &format!("manifests/{digest}")).await.unwrap();
+                delete(&rig, &path).await.unwrap();
+            }
+            Err(refusal) => assert!(matches!(refusal, Refusal::Invalid { .. }), "{refusal:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_quota_holds_and_the_refusal_says_how_full_it_is() {
     let rig = rig("quota: 4KiB").await;

@@ -4,6 +4,7 @@ use super::settle::{Change, Unsettled, settle};
 use super::uploads::{Session, panicked, trouble};
 use super::{check, upload};
 use crate::candidates::HostedName;
+use crate::holds::Hold;
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use bytes::Bytes;
@@ -21,10 +22,11 @@ pub(super) struct Pushed {
 }
 
 /// A blob that is in the store, and is to be content of a name.
-pub(super) struct Held<'d> {
-    pub(super) digest: &'d Digest,
-    pub(super) size_bytes: u64,
-    pub(super) media_type: Option<MediaType>,
+struct Held<'d> {
+    digest: &'d Digest,
+    size_bytes: u64,
+    media_type: Option<MediaType>,
+    hold: Arc<Hold>,
 }
 
 /// Takes an upload in. With a wrong digest its session is over; with trouble of our own it stays, so
@@ -61,18 +63,27 @@ pub(super) async fn take_in(
     });
     let size_bytes = committed.await.unwrap_or_else(|| Err(panicked()))?;
     core.shelf.note_committed(size_bytes);
-    let held = Held { digest: &digest, size_bytes, media_type: None };
-    hold_for(core, name, held, hold).await
+    write(core, name, Held { digest: &digest, size_bytes, media_type: None, hold }).await
 }
 
-/// Makes a blob whose bytes are held content of a name.
-pub(super) async fn hold_for(
+/// Makes bytes that the store has content of a hosted name. `false`: it does not have them. Who may
+/// do that was decided before. To be run to its end.
+pub(crate) async fn keep(
     core: &Arc<Core>,
     name: &HostedName,
-    held: Held<'_>,
-    hold: Arc<crate::holds::Hold>,
-) -> Result<(), Refusal> {
-    let Held { digest, size_bytes, media_type } = held;
+    digest: &Digest,
+    media_type: Option<MediaType>,
+) -> Result<bool, Refusal> {
+    let hold = Arc::new(core.shelf.holds.hold(digest).await);
+    let Some(blob) = core.shelf.known_blob(digest).await? else { return Ok(false) };
+    let size_bytes = blob.size_bytes();
+    write(core, name, Held { digest, size_bytes, media_type, hold }).await?;
+    Ok(true)
+}
+
+/// The row of a blob whose bytes are held.
+async fn write(core: &Arc<Core>, name: &HostedName, held: Held<'_>) -> Result<(), Refusal> {
+    let Held { digest, size_bytes, media_type, hold } = held;
     let at = core.shelf.clock.now();
     let quota_bytes = name.hosted.quota_bytes;
     let mut batch = Batch::new();

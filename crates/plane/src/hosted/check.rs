@@ -2,6 +2,7 @@
 //! when it writes.
 
 use super::read::known;
+use super::write::Push;
 use crate::candidates::HostedName;
 use crate::plane::Core;
 use crate::refusal::Refusal;
@@ -15,6 +16,16 @@ use std::sync::Arc;
 const UNTAGGED_LOOK_AT: u32 = 1000;
 /// Missing digests named in one line.
 const MISSING_SHOWN: usize = 3;
+
+/// That the principal may still do what it was permitted when its body began to come.
+pub(super) fn still_allowed(push: &Push) -> Result<(), Refusal> {
+    if push.core.generation() == push.view.generation {
+        return Ok(());
+    }
+    let (view, permit) = (push.core.view(), &push.permit);
+    policy::may_ask_one(&view.access, permit.principal(), permit.intent(), None)?;
+    Ok(())
+}
 
 /// Whether the repository has room for so many bytes more. `digest`: what they hash to, if that is
 /// known; what the name holds already costs nothing.

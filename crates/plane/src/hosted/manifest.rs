@@ -31,6 +31,7 @@ pub(super) async fn push(
     let more = tags(&push.query.tags)?;
     let max_bytes = push.name.hosted.manifest_max_bytes.min(MANIFEST_MAX_BYTES as u64);
     let bytes = read(&mut incoming, max_bytes).await?;
+    check::still_allowed(&push)?;
     push.core.shelf.metrics.pushed(bytes.len() as u64);
     let digest = digest(&reference, push.query.digest.as_deref(), &bytes)?;
     let mut named = more.clone();

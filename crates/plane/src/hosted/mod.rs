@@ -16,9 +16,15 @@ mod upload;
 mod uploads;
 mod write;
 
-#[expect(unused_imports, reason = "copies into hosted repositories go through it")]
-pub(crate) use manifest::{Placing, place};
 pub(crate) use read::{blob, manifest, referrers, tags};
 pub use uploads::PushSettings;
 pub(crate) use uploads::Uploads;
 pub(crate) use write::{Push, Write, write};
+#[expect(
+    unused_imports,
+    reason = "what is copied into hosted repositories comes through these"
+)]
+pub(crate) use {
+    blob::keep,
+    manifest::{Placing, place},
+};

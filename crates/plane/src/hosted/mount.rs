@@ -4,7 +4,7 @@
 //! Only where the one who asks could have pulled it there and pushed it here. No upstream is asked,
 //! and no refusal tells what is elsewhere: what cannot be mounted is to be uploaded.
 
-use super::blob::{Held, hold_for};
+use super::blob;
 use super::read::known;
 use super::write::Push;
 use crate::candidates::{Candidate, intent};
@@ -26,13 +26,7 @@ pub(super) fn wanted(query: &Query) -> Option<Digest> {
 /// Mounts a blob; `false`: it has to be uploaded.
 pub(super) async fn mount(push: &Push, digest: &Digest) -> Result<bool, Refusal> {
     let Some(content) = source(push, digest).await else { return Ok(false) };
-    let shelf = &push.core.shelf;
-    let hold = Arc::new(shelf.holds.hold(digest).await);
-    let Ok(Some(blob)) = shelf.known_blob(digest).await else { return Ok(false) };
-    let (size_bytes, media_type) = (blob.size_bytes(), content.media_type.clone());
-    let held = Held { digest, size_bytes, media_type };
-    hold_for(&push.core, &push.name, held, hold).await?;
-    Ok(true)
+    blob::keep(&push.core, &push.name, digest, content.media_type.clone()).await
 }
 
 /// Content of some name that the principal may pull.

@@ -118,6 +118,7 @@ async fn complete(
         append(core, received.session, received.rest).await?;
         return Err(refusal);
     }
+    check::still_allowed(push)?;
     let pushed = Pushed { session: received.session, rest: received.rest, digest: *digest };
     blob::take_in(core, &push.name, pushed).await
 }

@@ -3,6 +3,7 @@
 
 use super::{Held, JobState, Reported, parse_reference};
 use crate::admin::AdminError;
+use crate::candidates::Candidate;
 use crate::keep::Pace;
 use crate::plane::Core;
 use crate::shelf::Shelf;
@@ -129,7 +130,13 @@ async fn of_reference(core: &Arc<Core>, text: &str) -> Result<Vec<(Digest, u64)>
             let mut known = None;
             for candidate in &found.candidates {
                 if known.is_none() {
-                    known = core.shelf.tag(candidate.name(), &tag).await;
+                    known = match candidate {
+                        Candidate::Remote(located) => core.shelf.tag(&located.name, &tag).await,
+                        Candidate::Hosted(hosted) => {
+                            let known = core.shelf.known_tag(&hosted.name, &tag).await;
+                            known.map_err(|refusal| refusal.to_string())?
+                        }
+                    };
                 }
             }
             known.ok_or_else(|| "the cache does not hold it".to_owned())?.digest

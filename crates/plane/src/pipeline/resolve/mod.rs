@@ -130,7 +130,13 @@ async fn holder(core: &Arc<Core>, found: &Found, object: &Object) -> Option<usiz
         return None;
     }
     for (index, candidate) in found.candidates.iter().enumerate() {
-        if core.shelf.content(candidate.name(), digest).await.is_some() {
+        let held = match candidate {
+            Candidate::Remote(located) => core.shelf.content(&located.name, digest).await,
+            Candidate::Hosted(hosted) => {
+                core.shelf.known_content(&hosted.name, digest).await.ok().flatten()
+            }
+        };
+        if held.is_some() {
             return Some(index);
         }
     }
