@@ -6,13 +6,13 @@
 
 use super::report::{GcKept, GoneContent, GoneTag, OfName};
 use super::retention::{self, Tags};
+use crate::candidates::HostedName;
 use crate::clock;
 use crate::keep::Keep;
 use crate::shelf::Shelf;
-use crate::view::{Hosted, Repository};
 use catalog::{Batch, Collection, Dead, DeadWhy, MarkQuery, Marked, TagEntry, WriteError};
 use jiff::Timestamp;
-use oci::{Digest, Name, Tag};
+use oci::{Digest, Tag};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,9 +32,7 @@ const USE_COARSENESS: Duration = Duration::from_secs(60);
 /// One hosted name, with what its repository says of it.
 #[derive(Clone)]
 pub(super) struct Subject {
-    pub(super) repository: Arc<Repository>,
-    pub(super) hosted: Arc<Hosted>,
-    pub(super) name: Name,
+    pub(super) of: HostedName,
     /// Tags of it that are pinned by command.
     pub(super) pinned: Vec<Tag>,
 }
@@ -84,12 +82,12 @@ pub(super) async fn collect(
         };
         all.kept = of.kept;
         if of.is_empty() || terms.is_dry {
-            all.add(of);
+            all.add(*of);
             all.is_cut = !is_all;
             return Ok(Fate::Looked(all));
         }
         match take(shelf, collection).await {
-            Ok(()) => all.add(of),
+            Ok(()) => all.add(*of),
             Err(WriteError::Conflict) if tries < TRIES => {
                 tries += 1;
                 continue;
@@ -121,7 +119,7 @@ async fn take(shelf: &Arc<Shelf>, collection: Collection) -> Result<(), WriteErr
 /// What a look at a name found.
 enum Looked {
     Found {
-        of: OfName,
+        of: Box<OfName>,
         collection: Collection,
         /// Nothing more goes than this.
         is_all: bool,
@@ -140,7 +138,9 @@ fn look(
     unwritten: impl Fn(&HashSet<Digest>) -> HashSet<Digest>,
 ) -> Result<Looked, catalog::Error> {
     let now = shelf.clock.now();
-    let Some(change) = shelf.catalog.name_change(&subject.name)? else { return Ok(Looked::Gone) };
+    let Some(change) = shelf.catalog.name_change(&subject.of.name)? else {
+        return Ok(Looked::Gone);
+    };
     let tags = tags_of(shelf, subject)?;
     let nothing = HashSet::new();
     let (mut of, mut marked) = mark(shelf, subject, terms, (now, &tags, &nothing))?;
@@ -157,27 +157,27 @@ fn look(
     if marked.change != change {
         return Ok(Looked::Changing);
     }
-    let collection = marked.collection(&subject.name, now);
-    Ok(Looked::Found { of, collection, is_all: !marked.cut })
+    let collection = marked.collection(&subject.of.name, now);
+    Ok(Looked::Found { of: Box::new(of), collection, is_all: !marked.cut })
 }
 
 /// The tags that retention may take, if a rule speaks of the name at all: not those that belong to
 /// something that is here, which go and stay with it.
 fn tags_of(shelf: &Shelf, subject: &Subject) -> Result<Vec<TagEntry>, catalog::Error> {
     let mut tags: Vec<TagEntry> = Vec::new();
-    let Some(below) = subject.name.below(subject.repository.name()) else { return Ok(tags) };
-    if !subject.hosted.retention.iter().any(|rule| rule.covers_name(&below)) {
+    let Some(below) = subject.of.below() else { return Ok(tags) };
+    if !subject.of.hosted.retention.iter().any(|rule| rule.covers_name(&below)) {
         return Ok(tags);
     }
     let mut after: Option<Tag> = None;
     loop {
-        let page = shelf.catalog.tag_entries(&subject.name, after.as_ref(), TAGS_PAGE)?;
+        let page = shelf.catalog.tag_entries(&subject.of.name, after.as_ref(), TAGS_PAGE)?;
         let Some(last) = page.last() else { return Ok(tags) };
         after = Some(last.tag.clone());
         for entry in page {
             let of = entry.tag.evidence_of().map(|(of, _)| of);
             let belongs = match of {
-                Some(of) => shelf.catalog.content(&subject.name, &of)?.is_some(),
+                Some(of) => shelf.catalog.content(&subject.of.name, &of)?.is_some(),
                 None => false,
             };
             if !belongs {
@@ -186,7 +186,7 @@ fn tags_of(shelf: &Shelf, subject: &Subject) -> Result<Vec<TagEntry>, catalog::E
         }
         if tags.len() > TAGS_MAX {
             tracing::error!(
-                name = %subject.name,
+                name = %subject.of.name,
                 "it has more than {TAGS_MAX} tags: retention leaves them alone"
             );
             return Ok(Vec::new());
@@ -200,11 +200,11 @@ fn mark(
     terms: Terms,
     (now, entries, recent): (Timestamp, &[TagEntry], &HashSet<Digest>),
 ) -> Result<(OfName, Marked), catalog::Error> {
-    let Subject { repository, hosted, name, pinned } = subject;
+    let HostedName { repository, hosted, name } = &subject.of;
     let (mut gone, mut kept) = (Vec::new(), GcKept::default());
-    if let Some(below) = name.below(repository.name()) {
+    if let Some(below) = subject.of.below() {
         let is_pinned = |entry: &TagEntry| {
-            pinned.contains(&entry.tag) || repository.pins(name, entry.tag.as_str())
+            subject.pinned.contains(&entry.tag) || repository.pins(name, entry.tag.as_str())
         };
         let tags = Tags { below: &below, entries, now, recent };
         (gone, kept) = retention::doomed(&hosted.retention, &tags, is_pinned);
@@ -262,8 +262,9 @@ fn gone_content(dead: &Dead) -> GoneContent {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::view::{Kind, Untagged};
+    use crate::view::{Hosted, Kind, Repository, Untagged};
     use catalog::{Catalog, Content};
+    use oci::Name;
     use telemetry::{Metrics, Registry};
 
     const LONG: Duration = Duration::from_secs(40 * 24 * 3600);
@@ -291,7 +292,8 @@ mod tests {
         let mut repository = Repository::for_tests("team", &["team"], &[], false);
         repository.kind = Kind::Hosted(hosted.clone());
         let name = Name::parse("team/app").unwrap();
-        Subject { repository: Arc::new(repository), hosted, name, pinned: Vec::new() }
+        let of = HostedName { repository: Arc::new(repository), hosted, name };
+        Subject { of, pinned: Vec::new() }
     }
 
     /// A manifest without a tag, and a blob without a manifest, long ago.
@@ -332,39 +334,39 @@ mod tests {
     #[tokio::test]
     async fn what_is_tagged_between_the_mark_and_the_removal_stays() {
         let ((_dir, shelf), subject) = (shelf(), subject());
-        let (manifest, _) = leave(&shelf, &subject.name).await;
+        let (manifest, _) = leave(&shelf, &subject.of.name).await;
         let collection = looked(&shelf, &subject, Vec::new()).await;
         assert_eq!(collection.contents.len(), 2);
         let mut batch = Batch::new();
         let tag = Tag::parse("latest").unwrap();
-        batch.move_tag(&subject.name, &tag, &manifest, shelf.clock.now());
+        batch.move_tag(&subject.of.name, &tag, &manifest, shelf.clock.now());
         shelf.catalog.submit(batch).await.unwrap();
         assert_eq!(take(&shelf, collection).await, Err(WriteError::Conflict));
         let again = looked(&shelf, &subject, Vec::new()).await;
         assert_eq!(again.contents.len(), 1, "marked again, only the blob goes");
         take(&shelf, again).await.unwrap();
-        assert!(shelf.catalog.content(&subject.name, &manifest).unwrap().is_some());
+        assert!(shelf.catalog.content(&subject.of.name, &manifest).unwrap().is_some());
     }
 
     #[tokio::test]
     async fn what_is_used_between_the_mark_and_the_removal_stays() {
         let ((_dir, shelf), subject) = (shelf(), subject());
-        let (manifest, blob) = leave(&shelf, &subject.name).await;
+        let (manifest, blob) = leave(&shelf, &subject.of.name).await;
         let by_memory = looked(&shelf, &subject, vec![blob]).await;
         assert_eq!(by_memory.contents.len(), 1, "memory knows of a use");
         let collection = looked(&shelf, &subject, Vec::new()).await;
         let mut batch = Batch::new();
-        batch.used(&[(subject.name.clone(), manifest)], shelf.clock.now());
+        batch.used(&[(subject.of.name.clone(), manifest)], shelf.clock.now());
         shelf.catalog.submit(batch).await.unwrap();
         assert_eq!(take(&shelf, collection).await, Err(WriteError::Conflict));
         let mut batch = Batch::new();
-        batch.used(&[(subject.name.clone(), blob)], shelf.clock.now());
+        batch.used(&[(subject.of.name.clone(), blob)], shelf.clock.now());
         shelf.clock.advance(LONG);
         let collection = looked(&shelf, &subject, Vec::new()).await;
         shelf.catalog.submit(batch).await.unwrap();
         take(&shelf, collection).await.unwrap();
-        assert!(shelf.catalog.content(&subject.name, &manifest).unwrap().is_none());
-        assert!(shelf.catalog.content(&subject.name, &blob).unwrap().is_some());
+        assert!(shelf.catalog.content(&subject.of.name, &manifest).unwrap().is_none());
+        assert!(shelf.catalog.content(&subject.of.name, &blob).unwrap().is_some());
     }
 
     #[test]

@@ -151,7 +151,7 @@ mod tests {
             not_pulled_for: Some(DAY * 5),
             ..rule("pr-*")
         };
-        assert_eq!(gone(&[all.clone()], &entries), ["pr-1"]);
+        assert_eq!(gone(std::slice::from_ref(&all), &entries), ["pr-1"]);
         let no_last = Retention { keep_last: Some(3), ..all.clone() };
         assert!(gone(&[no_last], &entries).is_empty());
         let any_pull = Retention { not_pulled_for: None, ..all };

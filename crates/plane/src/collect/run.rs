@@ -2,6 +2,7 @@
 
 use super::name::{self, Fate, Subject, Terms};
 use super::report::{GcReport, OfName};
+use crate::candidates::HostedName;
 use crate::keep::Keep;
 use crate::plane::Core;
 use crate::shelf::Shelf;
@@ -19,6 +20,8 @@ const COUNTED_MAX: usize = 2_000_000;
 /// It rests after so much work, so that a name of some milliseconds is no pause of its own.
 const BURST: Duration = Duration::from_millis(50);
 const REST_MAX: Duration = Duration::from_secs(10);
+/// So many names that fail one after the other end a run: then it is not for the names.
+const FAILURES_MAX: u32 = 20;
 /// How often progress is told.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
 
@@ -46,20 +49,34 @@ pub(super) struct Run<'r> {
     report: GcReport,
     /// What a dry run found: size, and names that would drop it.
     dropped: HashMap<Digest, (u64, u32)>,
-    pub(super) failed_names: u64,
+    failed_names: u64,
+    failures_in_a_row: u32,
     busy: Duration,
 }
 
 impl<'r> Run<'r> {
     pub(super) fn new(core: &'r Arc<Core>, keep: &'r Arc<Keep>, scope: &'r Scope) -> Self {
         let report = GcReport { dry_run: scope.is_dry, ..GcReport::default() };
-        let dropped = HashMap::new();
-        Self { core, keep, scope, report, dropped, failed_names: 0, busy: Duration::ZERO }
+        Self {
+            core,
+            keep,
+            scope,
+            report,
+            dropped: HashMap::new(),
+            failed_names: 0,
+            failures_in_a_row: 0,
+            busy: Duration::ZERO,
+        }
     }
 
     /// Goes through the names, and tells of it now and then.
     pub(super) async fn go(mut self, tell: impl Fn(&GcReport)) -> (GcReport, u64) {
         let keep = self.keep.clone();
+        if self.core.shelf.is_incomplete() {
+            // What nothing is known to need may be needed all the same.
+            self.fail("the catalog is being rebuilt from the store".to_owned());
+            return (self.report, self.failed_names);
+        }
         let is_written = self.core.shelf.blocking(move |_| keep.write_uses()).await;
         if is_written != Some(true) && !self.scope.is_dry {
             self.fail("the catalog cannot be written now".to_owned());
@@ -73,12 +90,17 @@ impl<'r> Run<'r> {
         for repository in self.repositories() {
             let mut after: Option<Name> = None;
             while let Some(page) = self.page(&repository, after.as_ref()).await {
-                after = page.last().map(|subject| subject.name.clone());
+                after = page.last().map(|subject| subject.of.name.clone());
                 for subject in page {
-                    if !self.is_asked(&subject.name) {
+                    if !self.is_asked(&subject.of.name) {
                         continue;
                     }
                     self.one(&subject).await;
+                    if self.failures_in_a_row >= FAILURES_MAX {
+                        let rest = format!("given up after {FAILURES_MAX} names that failed");
+                        self.fail(rest);
+                        return (self.report, self.failed_names);
+                    }
                     if told.elapsed() >= TOLD_EVERY {
                         told = Instant::now();
                         tell(&self.report);
@@ -155,7 +177,8 @@ impl<'r> Run<'r> {
         };
         let subject = |name: Name| {
             let pinned = pins.remove(&name).unwrap_or_default();
-            Subject { repository: repository.clone(), hosted: hosted.clone(), name, pinned }
+            let (repository, hosted) = (repository.clone(), hosted.clone());
+            Subject { of: HostedName { repository, hosted, name }, pinned }
         };
         let page: Vec<Subject> = names.into_iter().map(subject).collect();
         (!page.is_empty()).then_some(page)
@@ -165,15 +188,17 @@ impl<'r> Run<'r> {
         let began = Instant::now();
         let Scope { untagged_for, blobs_unused_for, is_dry, .. } = *self.scope;
         let terms = Terms { untagged_for, blobs_unused_for, is_dry };
-        match name::collect(self.keep, &self.core.shelf, subject, terms).await {
+        let fate = name::collect(self.keep, &self.core.shelf, subject, terms).await;
+        self.failures_in_a_row = if fate.is_ok() { 0 } else { self.failures_in_a_row + 1 };
+        match fate {
             Ok(Fate::Looked(of)) => self.add(subject, of).await,
             Ok(Fate::Skipped(of)) => {
                 self.report.skipped_names += 1;
                 self.add(subject, of).await;
             }
             Err(problem) => {
-                tracing::error!(name = %subject.name, %problem, "collection cannot look at a name");
-                self.fail(format!("{}: {problem}", subject.name));
+                tracing::error!(name = %subject.of.name, %problem, "collection cannot look at a name");
+                self.fail(format!("{}: {problem}", subject.of.name));
             }
         }
         self.report.names_done += 1;
@@ -186,7 +211,7 @@ impl<'r> Run<'r> {
     }
 
     async fn add(&mut self, subject: &Subject, of: OfName) {
-        self.report.add(&subject.name, &of);
+        self.report.add(&subject.of.name, &of);
         if of.contents.is_empty() {
             return;
         }
