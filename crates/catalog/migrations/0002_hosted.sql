@@ -37,6 +37,7 @@ CREATE TABLE hosted_use (
     bytes BIGINT NOT NULL
 );
 
+-- INSTR is SQLite's: no other database has a first version of this to come from.
 INSERT INTO name (name, repository, change)
 SELECT name, SUBSTR(name, 1, INSTR(name || '/', '/') - 1), 1
 FROM (SELECT name FROM content UNION SELECT name FROM tag);

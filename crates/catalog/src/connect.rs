@@ -20,7 +20,7 @@ use std::time::Duration;
 /// How long SQLite waits for a lock that someone else holds, for reads and for writes.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Prepared statements that a connection keeps; there are about this many.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 160;
 
 const IN_PROCESS: &str = "unix-excl";
 const UNLOCKED: &str = "unix-none";

