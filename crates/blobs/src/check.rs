@@ -51,27 +51,33 @@ impl Store {
         }
         let (mut ask, mut known, mut damaged) = (Some(size_bytes), None, None);
         for place in self.open_places().iter() {
-            let found = match place.home() {
-                // Looked at before it is opened: one of another length must not be mapped.
+            // Looked at before it is opened: one of another length must not be served or mapped.
+            let removals = self.removals(digest);
+            let seen = match place.home() {
                 Home::Dir(dir) => length_of(&dir.file(digest)),
-                Home::Object(_) => self.find_in(place, digest)?.map(|blob| blob.size_bytes()),
+                Home::Object(object) => object.find(digest)?.map(|found| Some(found.size_bytes)),
             };
-            let Some(found_bytes) = found else { continue };
+            let Some(found_bytes) = seen else { continue };
             if let Some(ask) = ask.take() {
                 known = ask();
             }
-            match known.filter(|wanted_bytes| *wanted_bytes != found_bytes) {
-                Some(wanted_bytes) => {
-                    let (path, error_bytes) = (place.name(digest), found_bytes);
-                    self.remove_wrong(place, digest, wanted_bytes)?;
-                    damaged =
-                        Some(Error::WrongSize { path, found_bytes: error_bytes, wanted_bytes });
+            if let (Some(found_bytes), Some(wanted_bytes)) = (found_bytes, known)
+                && found_bytes != wanted_bytes
+            {
+                self.remove_wrong(place, digest, wanted_bytes)?;
+                let path = place.name(digest);
+                damaged = Some(Error::WrongSize { path, found_bytes, wanted_bytes });
+                continue;
+            }
+            let blob = match (place.home(), found_bytes) {
+                (Home::Object(_), Some(size_bytes)) => {
+                    Some(self.open_object(place, digest, size_bytes, removals).0)
                 }
-                None => {
-                    if let Some(blob) = self.find_in(place, digest)? {
-                        return Ok(Some(blob));
-                    }
-                }
+                // Opening says what else there is to say.
+                _ => self.find_in(place, digest)?,
+            };
+            if blob.is_some() {
+                return Ok(blob);
             }
         }
         damaged.map_or(Ok(None), Err)
@@ -89,7 +95,9 @@ impl Store {
         };
         let (path, aside) = (dir.file(digest), self.is_only_copy(digest));
         let mut turn = self.turn(digest);
-        if length_of(&path).is_some_and(|found| found != wanted_bytes) {
+        if let Some(Some(found_bytes)) = length_of(&path)
+            && found_bytes != wanted_bytes
+        {
             *turn += 1;
             Self::take_away(&path, aside)?;
         }
@@ -124,7 +132,7 @@ impl Store {
 
     fn find_size(&self, place: &OpenPlace, digest: &Digest) -> Result<Option<u64>, Error> {
         match place.home() {
-            Home::Dir(dir) => Ok(length_of(&dir.file(digest))),
+            Home::Dir(dir) => Ok(length_of(&dir.file(digest)).map(Option::unwrap_or_default)),
             Home::Object(object) => Ok(object.find(digest)?.map(|found| found.size_bytes)),
         }
     }
@@ -230,13 +238,13 @@ impl Store {
     }
 }
 
-/// The length of the file that has a name; `None` when there is none to open. What else there is to
-/// say, opening says.
-fn length_of(path: &Path) -> Option<u64> {
+/// The length of the file that has a name; `None`: nothing has it. `Some(None)`: something has it that
+/// is no file, or cannot be looked at; opening it says why.
+fn length_of(path: &Path) -> Option<Option<u64>> {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => Some(metadata.len()),
+        Ok(metadata) => Some(metadata.is_file().then_some(metadata.len())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        _ => Some(u64::MAX),
+        Err(_) => Some(None),
     }
 }
 
@@ -315,6 +323,11 @@ mod tests {
         let store = Store::open(Options::new(dir.path())).unwrap();
         let path = store.data_dir().name(&digest);
         std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1000).unwrap();
+        std::fs::rename(&path, path.with_extension("moved")).unwrap();
+        std::os::unix::fs::symlink(path.with_extension("moved"), &path).unwrap();
+        assert!(store.blob_of_size(&digest, || Some(600_000)).is_err());
+        assert!(path.is_symlink(), "what is no file is not ours to remove");
+        std::fs::rename(path.with_extension("moved"), &path).unwrap();
         let error = store.blob_of_size(&digest, || Some(600_000)).unwrap_err();
         assert!(matches!(error, Error::WrongSize { found_bytes: 1000, .. }), "{error}");
         assert!(!path.exists());

@@ -32,6 +32,7 @@ mod layout;
 mod limit;
 mod map;
 mod object;
+mod open;
 mod part;
 mod place;
 mod places;

@@ -7,7 +7,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::layout::{self, Layout, Temp};
 use crate::limit::WriteLimit;
-use crate::object::{ObjectPlace, ObjectWaits};
+use crate::object::ObjectWaits;
 use crate::part::Part;
 use crate::place::Place;
 use crate::places::{Home, OpenPlace};
@@ -29,8 +29,6 @@ const OPEN_BLOBS_MAX: usize = 1024;
 const MAPPED_MAX_BYTES: u64 = 64 << 30;
 /// Locks that order opening and unlinking of one digest; more means fewer chance meetings.
 const TURNS: usize = 64;
-/// Times an object is asked for while others are being removed beside it.
-const FIND_TRIES: usize = 4;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -121,81 +119,6 @@ impl Store {
         self.inner.opens.get(digest).map(Blob::new)
     }
 
-    /// Blocks: a blob, opened if a place has it. An object store that cannot be asked is an error
-    /// and never `None`; the places behind it are then not asked either.
-    pub fn blob(&self, digest: &Digest) -> Result<Option<Blob>, Error> {
-        if let Some(blob) = self.cached(digest) {
-            return Ok(Some(blob));
-        }
-        for place in self.open_places().iter() {
-            if let Some(blob) = self.find_in(place, digest)? {
-                return Ok(Some(blob));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A blob of one place.
-    pub(crate) fn find_in(
-        &self,
-        place: &OpenPlace,
-        digest: &Digest,
-    ) -> Result<Option<Blob>, Error> {
-        match place.home() {
-            Home::Dir(_) => {
-                let turn = self.turn(digest);
-                match self.cached(digest).filter(|blob| blob.place().is(place)) {
-                    Some(blob) => Ok(Some(blob)),
-                    None => self.open_in_turn(place, digest, &turn),
-                }
-            }
-            Home::Object(object) => self.find_object(place, object, digest),
-        }
-    }
-
-    fn find_object(
-        &self,
-        place: &OpenPlace,
-        object: &ObjectPlace,
-        digest: &Digest,
-    ) -> Result<Option<Blob>, Error> {
-        if let Some(blob) = self.cached(digest).filter(|blob| blob.place().is(place)) {
-            return Ok(Some(blob));
-        }
-        let mut blob = None;
-        for _ in 0..FIND_TRIES {
-            let removals = self.removals(digest);
-            let Some(found) = object.find(digest)? else { return Ok(None) };
-            let (open, is_kept) = self.open_object(place, digest, found.size_bytes, removals);
-            blob = Some(open);
-            if is_kept {
-                break;
-            }
-        }
-        // When much is being removed, and maybe not this one, it is not kept open in the end, and so
-        // nothing is kept wrong.
-        Ok(blob)
-    }
-
-    /// Opens an object that was seen, or written, after so many removals. Whether it is in the cache
-    /// now: not when something was removed meanwhile.
-    pub(crate) fn open_object(
-        &self,
-        place: &OpenPlace,
-        digest: &Digest,
-        size_bytes: u64,
-        removals: u64,
-    ) -> (Blob, bool) {
-        let open = OpenBlob::new(*digest, place, size_bytes, None, &self.inner.opens);
-        let open = Arc::new(open);
-        let turn = self.turn(digest);
-        let is_kept = *turn == removals;
-        if is_kept {
-            self.keep_open(&open, &turn);
-        }
-        (Blob::new(open), is_kept)
-    }
-
     /// Blocks: keeps bytes under their digest and returns when they will survive a crash.
     /// [`Error::WrongDigest`] when they are not its bytes; then nothing was written.
     pub fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<Blob, Error> {
@@ -206,30 +129,11 @@ impl Store {
             let (wanted, found) = (Box::new(*digest), Box::new(found));
             return Err(Error::WrongDigest { path, wanted, found });
         }
-        let is_whole = |blob: &Blob| blob.size_bytes() == bytes.len() as u64;
         match place.home() {
-            Home::Dir(dir) => {
-                let shard = dir.shard(self.layout(), digest)?;
-                if let Some(blob) = self.find_in(&place, digest)?.filter(is_whole) {
-                    // Whoever renamed it may not have come to this yet.
-                    layout::sync_dir(&shard)?;
-                    return Ok(blob);
-                }
-                let (temp, mut file) = Temp::create(self.layout(), &shard)?;
-                self.write_all(&mut file, bytes)
-                    .map_err(|error| Error::io("write", temp.path(), error))?;
-                file.sync_all().map_err(|error| Error::io("sync", temp.path(), error))?;
-                drop(file);
-                let turn = self.turn(digest);
-                temp.rename(&path)?;
-                let blob =
-                    self.open_in_turn(&place, digest, &turn)?.ok_or(Error::Absent { path })?;
-                drop(turn);
-                layout::sync_dir(&shard)?;
-                Ok(blob)
-            }
+            Home::Dir(dir) => self.put_in_dir(&place, dir, digest, bytes),
             Home::Object(object) => {
-                if let Some(blob) = self.find_object(&place, object, digest)?.filter(is_whole) {
+                let there = self.find_in(&place, digest)?;
+                if let Some(blob) = there.filter(|blob| blob.size_bytes() == bytes.len() as u64) {
                     return Ok(blob);
                 }
                 let removals = self.removals(digest);
@@ -237,6 +141,33 @@ impl Store {
                 Ok(self.open_object(&place, digest, bytes.len() as u64, removals).0)
             }
         }
+    }
+
+    fn put_in_dir(
+        &self,
+        place: &OpenPlace,
+        dir: &BlobDir,
+        digest: &Digest,
+        bytes: &[u8],
+    ) -> Result<Blob, Error> {
+        let shard = dir.shard(self.layout(), digest)?;
+        let there = self.find_in(place, digest)?;
+        if let Some(blob) = there.filter(|blob| blob.size_bytes() == bytes.len() as u64) {
+            // Whoever renamed it may not have come to this yet.
+            layout::sync_dir(&shard)?;
+            return Ok(blob);
+        }
+        let (temp, mut file) = Temp::create(self.layout(), &shard)?;
+        self.write_all(&mut file, bytes).map_err(|error| Error::io("write", temp.path(), error))?;
+        file.sync_all().map_err(|error| Error::io("sync", temp.path(), error))?;
+        drop(file);
+        let path = dir.file(digest);
+        let turn = self.turn(digest);
+        temp.rename(&path)?;
+        let blob = self.open_in_turn(place, digest, &turn)?.ok_or(Error::Absent { path })?;
+        drop(turn);
+        layout::sync_dir(&shard)?;
+        Ok(blob)
     }
 
     /// Blocks: the part of a digest, begun if there is none. [`Error::Busy`] while another
@@ -251,66 +182,6 @@ impl Store {
         layout::unlink(&self.layout().part(digest))?;
         layout::unlink(&self.layout().validators(digest))?;
         Ok(())
-    }
-
-    /// Blocks: removes a blob from all places and says how long it was; `None` if none had it. Who
-    /// has it open goes on reading, from an object store only as far as was read ahead; from now on
-    /// it is not found and not counted by [`Store::is_read`]. After an error it may be there still.
-    ///
-    /// Not synced: after a loss of power the blob may be there again, whole.
-    pub fn remove(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        let (mut removed, mut failed) = (None, None);
-        for place in self.open_places().iter() {
-            match self.remove_from(place, digest) {
-                Ok(size_bytes) => removed = removed.or(size_bytes),
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        failed.map_or(Ok(removed), Err)
-    }
-
-    /// Removes a blob from one place; how long it was, if it was there.
-    pub(crate) fn remove_from(
-        &self,
-        place: &OpenPlace,
-        digest: &Digest,
-    ) -> Result<Option<u64>, Error> {
-        match place.home() {
-            Home::Dir(dir) => {
-                let path = dir.file(digest);
-                let mut turn = self.turn(digest);
-                let size_bytes = match std::fs::symlink_metadata(&path) {
-                    Ok(metadata) => Some(metadata.len()),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                    Err(error) => return Err(Error::io("look at", &path, error)),
-                };
-                *turn += 1;
-                self.inner.opens.forget(digest);
-                Ok(if layout::unlink(&path)? { size_bytes } else { None })
-            }
-            Home::Object(object) => {
-                let Some(found) = object.find(digest)? else {
-                    self.forget(digest);
-                    return Ok(None);
-                };
-                self.forget(digest);
-                let removed = object.remove(digest);
-                // Who asked before it was removed must not keep it open.
-                self.forget(digest);
-                removed.map(|()| Some(found.size_bytes))
-            }
-        }
-    }
-
-    /// How many removals there were among the digests that share a turn with this one.
-    pub(crate) fn removals(&self, digest: &Digest) -> u64 {
-        *self.turn(digest)
-    }
-
-    /// Counts a removal of the digest and closes it.
-    pub(crate) fn forget(&self, digest: &Digest) {
-        *self.turn(digest) += 1;
-        self.inner.opens.forget(digest);
     }
 
     /// Blocks briefly: what is mapped but was not read since the last call no longer counts as
@@ -393,7 +264,7 @@ impl Store {
     }
 
     /// Takes a blob into the cache, unless its place was given up meanwhile.
-    fn keep_open(&self, open: &Arc<OpenBlob>, _turn: &MutexGuard<'_, u64>) {
+    pub(crate) fn keep_open(&self, open: &Arc<OpenBlob>, _turn: &MutexGuard<'_, u64>) {
         let places = self.inner.places.read();
         if places.iter().any(|place| place.is(open.place())) {
             self.inner.opens.insert(open);
@@ -404,30 +275,6 @@ impl Store {
     pub(crate) fn turn(&self, digest: &Digest) -> MutexGuard<'_, u64> {
         let first = digest.as_bytes().first().copied().unwrap_or_default();
         self.inner.turns[usize::from(first) % TURNS].lock()
-    }
-
-    /// Opens the file that lies under a digest in a directory and takes it into the cache.
-    pub(crate) fn open_in_turn(
-        &self,
-        place: &OpenPlace,
-        digest: &Digest,
-        turn: &MutexGuard<'_, u64>,
-    ) -> Result<Option<Blob>, Error> {
-        let path = place.name(digest);
-        let file = match self.with_descriptors(|| layout::open_blob(&path)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("open", &path, error)),
-        };
-        let metadata = file.metadata().map_err(|error| Error::io("look at", &path, error))?;
-        if !metadata.is_file() {
-            return Err(Error::io("open", &path, io::Error::from(io::ErrorKind::InvalidInput)));
-        }
-        let opens = &self.inner.opens;
-        let open = OpenBlob::new(*digest, place, metadata.len(), Some(file), opens);
-        let open = Arc::new(open);
-        self.keep_open(&open, turn);
-        Ok(Some(Blob::new(open)))
     }
 
     /// Opens a file; when the process is out of file descriptors, closes some and tries once more.

@@ -4,7 +4,7 @@
 
 mod common;
 
-use blobs::{Blob, Error, Place, ReadHow, Store, Trouble, Verdict};
+use blobs::{Blob, Error, ObjectWaits, Options, Place, ReadHow, Store, Trouble, Verdict};
 use bytes::Bytes;
 use common::contract::{Bench, open, waits};
 use common::{bytes, read, s3, whole};
@@ -105,6 +105,30 @@ fn a_store_that_cannot_be_reached_is_an_error() {
     };
     let bench = Bench::new(place, None);
     assert_eq!(trouble(bench.store.blob(&Digest::sha256(b"x"))), Trouble::Unreachable);
+}
+
+#[test]
+fn a_store_that_could_not_be_reached_is_left_alone_for_a_while() {
+    let server = FakeS3::start();
+    let bench = Bench::new(Place::DataDir, None);
+    let digest = stored(&server, &bytes(1000, 16));
+    let store = |rest| {
+        let _guard = bench.runtime.enter();
+        let mut options = Options::new(bench.dir.path());
+        options.object_waits = ObjectWaits { rest, ..waits() };
+        let store = Store::open(options).unwrap();
+        store.set_places(vec![s3(&server)]).unwrap();
+        store
+    };
+    server.fail("HEAD", "", ALWAYS, S3Fault::LoseAnswer);
+    let (resting, restless) = (store(Duration::from_hours(1)), store(Duration::ZERO));
+    assert_eq!(trouble(resting.blob(&digest)), Trouble::Unreachable);
+    assert_eq!(trouble(restless.blob(&digest)), Trouble::Unreachable);
+    let asked = server.count("HEAD", "");
+    server.heal();
+    assert_eq!(trouble(resting.blob(&digest)), Trouble::Unreachable);
+    assert_eq!(server.count("HEAD", ""), asked, "nobody asked");
+    assert!(restless.blob(&digest).unwrap().is_some());
 }
 
 #[test]

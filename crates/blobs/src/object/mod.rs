@@ -63,6 +63,8 @@ pub struct ObjectWaits {
     pub transfer: Duration,
     /// Before the second try; doubled for each further one.
     pub backoff: Duration,
+    /// How long a store that could not be reached is left alone.
+    pub rest: Duration,
 }
 
 impl Default for ObjectWaits {
@@ -73,6 +75,7 @@ impl Default for ObjectWaits {
             stall: Duration::from_secs(10),
             transfer: Duration::from_mins(5),
             backoff: Duration::from_millis(100),
+            rest: Duration::from_secs(1),
         }
     }
 }
@@ -99,6 +102,8 @@ pub(crate) struct ObjectPlace {
     ahead: Arc<MapBudget>,
     /// When the bucket last showed that it is there.
     proven: Mutex<Option<Instant>>,
+    /// When it last could not be reached, until it was again.
+    failed: Mutex<Option<(Instant, Trouble)>>,
 }
 
 impl ObjectPlace {
@@ -127,6 +132,7 @@ impl ObjectPlace {
             parts: Arc::new(Semaphore::new(PARTS_MAX)),
             ahead: MapBudget::new(AHEAD_MAX_BYTES),
             proven: Mutex::new(None),
+            failed: Mutex::new(None),
         })
     }
 
@@ -253,7 +259,9 @@ impl ObjectPlace {
         }
         self.soon("remove", &name, self.store.delete(&key)).await?;
         if read != text || !is_listed {
-            return Err(Error::TooShort { path: name, offset: 0 });
+            let (trouble, source) =
+                (Trouble::Other, "what was written is not what is there".into());
+            return Err(Error::Remote { action: "use", path: name, trouble, source });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest part of an answer that is searched for the store's code.
 const ANSWER_MAX_BYTES: usize = 16 << 10;
@@ -114,14 +114,30 @@ fn text(error: &object_store::Error) -> String {
 }
 
 impl ObjectPlace {
-    /// A request that must be answered soon.
+    /// A request that must be answered soon. For a moment after one that found nobody there, none is
+    /// made: whoever asks waits in a thread, and many who wait leave none for those who need not.
     pub(super) async fn soon<T>(
         &self,
         action: &'static str,
         name: &Path,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Error> {
-        self.within(self.waits.small, action, name, request).await
+        let failed = *self.failed.lock();
+        if let Some((at, trouble)) = failed
+            && at.elapsed() < self.waits.rest
+        {
+            let (path, source) = (name.to_owned(), "so it was a moment ago".into());
+            return Err(Error::Remote { action, path, trouble, source });
+        }
+        let answer = self.within(self.waits.small, action, name, request).await;
+        *self.failed.lock() = match &answer {
+            Err(Error::Remote {
+                trouble: trouble @ (Trouble::Unreachable | Trouble::TooSlow),
+                ..
+            }) => Some((Instant::now(), *trouble)),
+            _ => None,
+        };
+        answer
     }
 
     pub(super) async fn within<T>(

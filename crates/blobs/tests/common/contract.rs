@@ -29,6 +29,7 @@ pub(crate) fn waits() -> ObjectWaits {
         stall: Duration::from_millis(500),
         transfer: Duration::from_secs(30),
         backoff: Duration::from_millis(5),
+        rest: Duration::ZERO,
     }
 }
 
