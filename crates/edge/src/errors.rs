@@ -5,7 +5,7 @@ use crate::respond::error_response;
 use http::{HeaderValue, Response, StatusCode, header};
 use oci::route::RouteError;
 use oci::{ErrorCode, ReferenceError};
-use plane::{Method, Refusal, Trail};
+use plane::{IncomingError, Method, Refusal, Trail};
 use serde_json::{Value, json};
 use std::time::Duration;
 use telemetry::{Outcome, RequestId};
@@ -36,6 +36,19 @@ fn line(refusal: &Refusal, method: Method) -> Line {
         // 404 and storm at 429.
         Refusal::Denied(_) | Refusal::UpstreamDenied(_) => (403, Code::Denied, Outcome::Denied),
         Refusal::NoRepository(_) => (404, Code::NameUnknown, Outcome::Absent),
+        Refusal::Invalid { code, .. } => (400, *code, Outcome::Invalid),
+        Refusal::TooLarge { .. } => (413, Code::SizeInvalid, Outcome::Invalid),
+        Refusal::UploadUnknown => (404, Code::BlobUploadUnknown, Outcome::Absent),
+        Refusal::UploadBusy => (409, Code::BlobUploadInvalid, Outcome::Invalid),
+        Refusal::UploadRange { .. } => (416, Code::BlobUploadInvalid, Outcome::Invalid),
+        Refusal::Incoming(IncomingError::Stalled(_)) => {
+            (408, Code::BlobUploadInvalid, Outcome::Cancelled)
+        }
+        // Nobody is left to read it.
+        Refusal::Incoming(IncomingError::Broken) => {
+            (400, Code::BlobUploadInvalid, Outcome::Cancelled)
+        }
+        Refusal::Conflict(_) => (409, Code::Denied, Outcome::Invalid),
         Refusal::Absent { code, .. } => (404, *code, Outcome::Absent),
         Refusal::Indeterminate { is_rate_limit: true, .. } => {
             (429, Code::TooManyRequests, Outcome::Indeterminate)
@@ -175,7 +188,7 @@ mod tests {
             ("/v2/a/blobs/1", Method::Get, (400, "DIGEST_INVALID")),
             ("/v2/a/manifests/sha256:1", Method::Head, (400, "DIGEST_INVALID")),
             ("/v2/a/manifests/.x", Method::Get, (404, "MANIFEST_UNKNOWN")),
-            ("/v2/a/manifests/.x", Method::Push, (400, "MANIFEST_INVALID")),
+            ("/v2/a/manifests/.x", Method::Put, (400, "MANIFEST_INVALID")),
             ("/v2/a", Method::Get, (404, "UNSUPPORTED")),
         ] {
             let error = Route::parse(path).unwrap().unwrap_err();
@@ -206,6 +219,23 @@ mod tests {
             (Refusal::Query("x".to_owned()), (400, "UNSUPPORTED")),
         ] {
             assert_eq!(answer(&refusal, Method::Get), expected, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_push_can_meet() {
+        let invalid = |code| Refusal::Invalid { code, reason: "x".to_owned() };
+        for (refusal, expected) in [
+            (invalid(ErrorCode::DigestInvalid), (400, "DIGEST_INVALID")),
+            (invalid(ErrorCode::ManifestBlobUnknown), (400, "MANIFEST_BLOB_UNKNOWN")),
+            (Refusal::TooLarge { what: "the blob", max_bytes: 7 }, (413, "SIZE_INVALID")),
+            (Refusal::UploadUnknown, (404, "BLOB_UPLOAD_UNKNOWN")),
+            (Refusal::UploadBusy, (409, "BLOB_UPLOAD_INVALID")),
+            (Refusal::Incoming(IncomingError::Stalled(60)), (408, "BLOB_UPLOAD_INVALID")),
+            (Refusal::Incoming(IncomingError::Broken), (400, "BLOB_UPLOAD_INVALID")),
+            (Refusal::Conflict("x".to_owned()), (409, "DENIED")),
+        ] {
+            assert_eq!(answer(&refusal, Method::Put), expected, "{refusal:?}");
         }
     }
 }

@@ -3,14 +3,14 @@
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
+use http::{HeaderValue, Method, Response, Version, header};
 
 /// Why a request must not be answered as it stands; `None` if it may.
 ///
 /// hyper takes `Content-Length` away where `Transfer-Encoding` is too, so that a request with both
-/// cannot be told from one with the latter alone. Reads have no body, so there it is refused; of
-/// writes the length that counts is the chunks', and the connection ends after the answer
-/// ([`close_after`]).
+/// cannot be told from one with the latter alone. Reads have no body, so there it is refused. Of
+/// writes, which clients do send in chunks, the length that counts is the chunks', and hyper (since
+/// 1.12) ends the connection after the answer where both lines stood (RFC 9112 §6.3).
 pub(crate) fn problem(parts: &Parts) -> Option<&'static str> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -34,12 +34,6 @@ pub(crate) fn problem(parts: &Parts) -> Option<&'static str> {
 fn is_host(value: &HeaderValue) -> bool {
     let text = value.to_str().unwrap_or("@");
     text.is_empty() || (!text.contains('@') && text.parse::<Authority>().is_ok())
-}
-
-/// Whether the connection must end after the answer: the request's body was framed by
-/// `Transfer-Encoding`, and a `Content-Length` may have stood beside it.
-pub(crate) fn close_after(version: Version, headers: &HeaderMap) -> bool {
-    version < Version::HTTP_2 && headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// Ends an HTTP/1 connection after this answer. HTTP/2 frames by itself and knows no such header.

@@ -25,9 +25,7 @@ pub(crate) async fn answer(
     }
     let path = parts.uri.path();
     if path.starts_with("/v2/") || path == "/v2" {
-        // A push is refused without reading it; hyper then closes the connection.
-        drop(body);
-        return v2::answer(shared, &parts, connection, peer, trail).await;
+        return v2::answer(shared, &parts, body, connection, peer, trail).await;
     }
     if path.starts_with("/api/") {
         trail.set_route(Route::Api);

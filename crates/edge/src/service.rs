@@ -2,7 +2,7 @@
 
 use crate::body::Body;
 use crate::server::{Address, Connection, Handler};
-use crate::{errors, framing, routes};
+use crate::{errors, routes};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
@@ -51,8 +51,6 @@ async fn answer(
     trail.client_said(text(headers, &header::USER_AGENT), text(headers, &X_REQUEST_ID));
     let request_id = *trail.request_id();
     let is_head = request.method() == http::Method::HEAD;
-    let version = request.version();
-    let ends = framing::close_after(version, headers);
     let work = routes::answer(&shared, request, &connection, peer, &mut trail);
     let mut response = match caught(work).await {
         Ok(response) => response,
@@ -65,9 +63,6 @@ async fn answer(
     };
     if let Some(id) = id_header(&request_id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
-    }
-    if ends {
-        framing::set_close(version, &mut response);
     }
     trail.answered(response.status().as_u16());
     response.map(|body| body.traced(trail))

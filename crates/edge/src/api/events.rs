@@ -97,6 +97,7 @@ mod tests {
             done_bytes,
             held_bytes: 0,
             items: Vec::new(),
+            gc: None,
             created: Timestamp::UNIX_EPOCH,
             updated: Timestamp::UNIX_EPOCH,
         }

@@ -101,7 +101,15 @@ mod tests {
             public_urls: public.iter().map(|url| PublicBase::parse(url).unwrap()).collect(),
         };
         let listener = Arc::new(listener);
-        let connection = Connection { id: 1, peer: local, local, listener, tls: None, unix: None };
+        let connection = Connection {
+            id: 1,
+            peer: local,
+            local,
+            listener,
+            tls: None,
+            unix: None,
+            body_stall_timeout: std::time::Duration::from_secs(60),
+        };
         let mut request = Request::post("/api/v1/pins").header("host", host);
         if let Some(origin) = origin {
             request = request.header("origin", origin);

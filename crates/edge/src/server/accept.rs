@@ -276,7 +276,15 @@ impl<H: Handler> Server<H> {
             }
             Some(Err(_)) => return self.metrics.connection_cut(CutReason::Handshake),
         };
-        let connection = Connection { id: entry.id, peer, local, listener, tls, unix: None };
+        let connection = Connection {
+            id: entry.id,
+            peer,
+            local,
+            listener,
+            tls,
+            unix: None,
+            body_stall_timeout: self.limits.body_stall_timeout,
+        };
         self.drive(stream, connection, activity).await;
     }
 
@@ -303,6 +311,7 @@ impl<H: Handler> Server<H> {
             listener,
             tls: None,
             unix: Some(peer),
+            body_stall_timeout: self.limits.body_stall_timeout,
         };
         self.drive(stream, connection, activity).await;
     }

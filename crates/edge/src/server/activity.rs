@@ -45,6 +45,8 @@ pub(super) struct Activity {
     streams: Mutex<Vec<Watched>>,
     command: AtomicU8,
     waker: AtomicWaker,
+    /// The last answer ends the connection, while the client may still be sending.
+    lingers: AtomicBool,
 }
 
 /// The answer of an HTTP/2 stream, seen from the connection's task.
@@ -122,6 +124,21 @@ impl Activity {
             1 => Command::Finish,
             _ => Command::Abort,
         }
+    }
+
+    /// Whether anything was told: to finish, or to abort.
+    pub(super) fn is_told(&self) -> bool {
+        self.command.load(SeqCst) != Command::Run as u8
+    }
+
+    /// The answer that follows ends the connection by our will: what the client still sends is read
+    /// before the socket is closed, so that no reset overtakes the answer.
+    pub(super) fn linger(&self) {
+        self.lingers.store(true, Relaxed);
+    }
+
+    pub(super) fn lingers(&self) -> bool {
+        self.lingers.load(Relaxed)
     }
 
     pub(super) fn is_busy(&self) -> bool {

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A client's connection.
 #[derive(Clone, Debug)]
@@ -26,6 +27,9 @@ pub struct Connection {
     pub tls: Option<TlsInfo>,
     /// For Unix sockets, who is at the other end.
     pub unix: Option<UnixPeer>,
+    /// How long the client may send nothing of a body that it owes
+    /// ([`Limits::body_stall_timeout`](super::Limits::body_stall_timeout)).
+    pub body_stall_timeout: Duration,
 }
 
 /// A listener that is open.
@@ -270,6 +274,7 @@ mod tests {
             listener: Arc::new(listener),
             tls: None,
             unix: None,
+            body_stall_timeout: Duration::from_secs(60),
         }
     }
 

@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::own_words::OwnWords;
 use super::stream::Stream;
 use super::{Limits, accept::Handler};
-use http::{Request, Response};
+use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -45,8 +45,12 @@ pub(super) async fn drive<H: Handler>(
     let service = service_fn(move |request: Request<Incoming>| {
         let in_flight = noted.begin(request.version());
         let answer = handler.handle(request, connection.clone());
+        let noted = noted.clone();
         async move {
             let (parts, body) = answer.await.into_parts();
+            if parts.headers.get(header::CONNECTION).is_some_and(|value| value == "close") {
+                noted.linger();
+            }
             let body = Tracked::new(body, in_flight);
             Ok::<_, Infallible>(Response::from_parts(parts, body))
         }

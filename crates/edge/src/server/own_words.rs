@@ -1,4 +1,5 @@
-//! Errors that hyper answers by itself, in our words.
+//! Errors that hyper answers by itself, in our words; and an end of the connection that lets the
+//! client hear a refusal while it is still sending.
 //!
 //! A head that cannot be parsed, or is too large, never becomes a request: hyper writes an empty
 //! answer and closes. Clients are owed the reason there too, in the status line and in JSON. What
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How much of what a refused client goes on sending is read, so that its system does not throw our
 /// answer away for a reset (RFC 9112 §9.6). How long is bounded by the connection's own bounds.
-const LINGER_BYTES: usize = 1 << 20;
+const LINGER_BYTES: usize = 16 << 20;
 
 /// A connection on which hyper's own errors are told in our words.
 #[derive(Debug)]
@@ -102,10 +103,10 @@ impl OwnWords {
         Poll::Ready(Some(Ok(taken)))
     }
 
-    /// Reads and drops what still comes, until the client's end.
+    /// Reads and drops what still comes, until the client's end, or until the server's.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut dropped = [0; 4096];
-        while self.linger_bytes > 0 {
+        let mut dropped = [0; 16 << 10];
+        while self.linger_bytes > 0 && !self.activity.is_told() {
             let mut buf = ReadBuf::new(&mut dropped);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
             if read.is_err() || buf.filled().is_empty() {
@@ -175,6 +176,9 @@ impl AsyncWrite for OwnWords {
         if !this.is_shut {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             this.is_shut = true;
+            if this.activity.lingers() {
+                this.linger_bytes = LINGER_BYTES;
+            }
         }
         this.poll_linger(cx).map(Ok)
     }

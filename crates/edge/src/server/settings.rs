@@ -96,7 +96,7 @@ pub struct Limits {
     /// Between requests on a connection. Longer than clients keep theirs (Go: 90 s), so that they
     /// close first and never race a request against our close.
     pub idle_timeout: Duration,
-    /// How long a client may take no byte of an answer.
+    /// How long a client may take no byte of an answer, or send none of a push.
     pub body_stall_timeout: Duration,
     /// Requests at a time on an HTTP/2 connection.
     pub max_concurrent_streams: u32,

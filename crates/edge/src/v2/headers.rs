@@ -10,6 +10,9 @@ pub(super) const REGISTRY_2_0: HeaderValue = HeaderValue::from_static("registry/
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(super) const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 pub(super) const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+pub(super) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+pub(super) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Says how the cache came by an answer, and how long ago the upstream last confirmed it.

@@ -6,17 +6,20 @@
 mod blob;
 mod conditions;
 mod headers;
+mod incoming;
 mod lists;
 mod manifest;
 mod multipart;
+mod push;
 
 use crate::body::Body;
-use crate::errors;
 use crate::respond::bytes_response;
 use crate::server::Connection;
 use crate::service::Shared;
+use crate::{errors, framing};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use hyper::body::Incoming as Wire;
 use plane::{Ask, Method, Peer, ReadHow, Served, Trail, What};
 
 /// What of a request an answer depends on.
@@ -31,6 +34,7 @@ pub(super) struct Asked<'r> {
 pub(crate) async fn answer(
     shared: &Shared,
     parts: &Parts,
+    body: Wire,
     connection: &Connection,
     peer: Peer,
     trail: &mut Trail,
@@ -52,10 +56,24 @@ pub(crate) async fn answer(
         headers: &parts.headers,
         is_head: method == Method::Head,
     };
-    let mut response = match shared.plane.handle(&ask, trail).await {
-        Ok(served) => respond(served, &asked, trail).await,
-        Err(refusal) => errors::refused(&refusal, method, trail),
+    let (incoming, fate) = match incoming::of(body, parts, connection.body_stall_timeout) {
+        Ok(known) => known,
+        Err(problem) => {
+            let mut response = errors::malformed(problem, trail, asked.is_head);
+            framing::set_close(parts.version, &mut response);
+            return response;
+        }
     };
+    let mut response = match shared.plane.handle(&ask, incoming, trail).await {
+        Ok(served) => respond(served, &asked, trail).await,
+        Err(refusal) => {
+            let response = errors::refused(&refusal, method, trail);
+            push::with_upload(response, &refusal, &asked)
+        }
+    };
+    if fate.ends_connection() {
+        framing::set_close(parts.version, &mut response);
+    }
     response.headers_mut().insert(headers::API_VERSION, headers::REGISTRY_2_0);
     response
 }
@@ -71,6 +89,15 @@ async fn respond(served: Served, asked: &Asked<'_>, trail: &mut Trail) -> Respon
             lists::referrers(&descriptors, filter.is_some(), asked)
         }
         What::Catalog { names, more_after } => lists::catalog(&names, more_after, asked),
+        What::Upload(state) => push::upload(&state, asked),
+        What::BlobCreated { name, digest } => push::blob(&name, &digest, asked),
+        What::ManifestCreated { name, reference, digest, subject, tags } => {
+            let made = push::Made { digest, subject, tags };
+            push::manifest(&name, &reference, &made, asked)
+        }
+        What::Deleted => push::plain(StatusCode::ACCEPTED),
+        What::Cancelled => push::plain(StatusCode::NO_CONTENT),
+        What::Redirect { digest, url } => push::elsewhere(&digest, &url),
     };
     let held = response.headers_mut();
     headers::put_cache(held, cache);
@@ -84,7 +111,9 @@ fn method_of(method: &http::Method) -> Method {
     match *method {
         http::Method::GET => Method::Get,
         http::Method::HEAD => Method::Head,
-        http::Method::POST | http::Method::PUT | http::Method::PATCH => Method::Push,
+        http::Method::POST => Method::Post,
+        http::Method::PUT => Method::Put,
+        http::Method::PATCH => Method::Patch,
         http::Method::DELETE => Method::Delete,
         _ => Method::Other,
     }

@@ -56,6 +56,7 @@ impl World {
             metrics: metrics.clone(),
             access_log: None,
             keep: Default::default(),
+            gc: Default::default(),
             fills: Default::default(),
             pushes: Default::default(),
             clock: clock.clone(),
