@@ -352,3 +352,37 @@ async fn who_may_not_push_or_has_nowhere_to_is_told() {
     let text = refused!(rig.push_blob("team/app", b"x").await, Refusal::Denied(_));
     assert!(text.contains("AccessPolicy"), "{text}");
 }
+
+/// What a client writes leads to one name, whichever way; a push goes where pulls of it are looked
+/// for first.
+#[tokio::test]
+async fn a_virtual_name_takes_pushes_for_its_target() {
+    let registry = FakeRegistry::start().await;
+    registry.image("app", "old", testkit::ImageSpec::layers([100]));
+    let text = format!(
+        "{}---\napiVersion: lockgate.dev/v1alpha1\nkind: Repository\nmetadata: {{ name: all }}\n\
+         spec:\n  aliases: [old/registry]\n  virtual:\n    members:\n      \
+         - {{ repository: team, exclude: [\"no/**\"] }}\n      - {{ repository: reg }}\n    \
+         pushTo: team\n---\n{}",
+        documents(&registry.url(), ""),
+        hosted("immutableTags: [v1]")
+    );
+    let rig = Rig::with(&text, Setup::default()).await;
+    let digest = rig.push_image("all/app", "v1", "x").await.unwrap();
+    assert_eq!(tag_digest(&rig, "v1").await, Some(digest), "under the member's own name");
+    rig.manifest("/v2/all/app/manifests/v1").await.unwrap();
+    rig.manifest("/v2/all/app/manifests/old").await.unwrap();
+    let session = rig.begin_upload("old/registry/app").await;
+    assert_eq!(session.name, "old/registry/app", "as the client wrote it");
+    let path = format!("/v2/team/app/blobs/uploads/{}", session.id);
+    rig.upload(Method::Get, &path, Incoming::none()).await.unwrap();
+    let layer = Digest::sha256(b"the layer of x");
+    let mount = format!("/v2/all/other/blobs/uploads/?mount={layer}&from=all/app");
+    let served = rig.send(Method::Post, &mount, Incoming::none()).await.unwrap();
+    assert!(matches!(served.what, What::BlobCreated { ref name, .. } if name == "all/other"));
+    let text = refused!(rig.push_image("all/app", "v1", "y").await, Refusal::Denied(_));
+    assert!(text.contains("denied by team/immutableTags"), "{text}");
+    refused!(rig.push_blob("all/no/app", b"x").await, Refusal::Denied(_));
+    let gone = rig.ask(Method::Delete, "/v2/all/app/manifests/old").await;
+    refused!(gone, Refusal::Absent { .. });
+}
