@@ -243,6 +243,8 @@ pub struct Usage {
     pub bytes: u64,
     /// Bytes of those that are condemned: still there, on their way out.
     pub condemned_bytes: u64,
+    /// Bytes of those that hosted content needs: never evicted.
+    pub held_bytes: u64,
     /// By repository, in order of name.
     pub repositories: Vec<RepositoryUse>,
 }

@@ -109,6 +109,7 @@ fn usage_counts_each_blob_once_and_each_content_in_full() {
         blobs: 2,
         bytes: 17,
         condemned_bytes: 0,
+        held_bytes: 0,
         repositories: vec![of("q", 2, 17), of("r", 2, 20)],
     };
     assert_eq!(catalog.usage().unwrap(), usage);

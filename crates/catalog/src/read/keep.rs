@@ -7,7 +7,8 @@ use oci::Digest;
 use rusqlite::{Connection, Result, params};
 
 const USAGE: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT), \
-    CAST(COALESCE(SUM(CASE WHEN condemned_at IS NULL THEN 0 ELSE size_bytes END), 0) AS BIGINT) \
+    CAST(COALESCE(SUM(CASE WHEN condemned_at IS NULL THEN 0 ELSE size_bytes END), 0) AS BIGINT), \
+    CAST(COALESCE(SUM(CASE WHEN is_held = 1 THEN size_bytes ELSE 0 END), 0) AS BIGINT) \
     FROM blob";
 
 const USAGE_BY_REPOSITORY: &str = "SELECT repository, COUNT(*), \
@@ -43,6 +44,7 @@ pub(crate) fn usage(connection: &Connection) -> Result<Usage> {
             blobs: number(row, 0)?,
             bytes: number(row, 1)?,
             condemned_bytes: number(row, 2)?,
+            held_bytes: number(row, 3)?,
             repositories: Vec::new(),
         })
     })?
