@@ -26,6 +26,7 @@ mod keep;
 mod lists;
 mod manifests;
 mod memory;
+mod names;
 mod pipeline;
 mod plane;
 mod refusal;
@@ -53,6 +54,9 @@ pub use hosted::PushSettings;
 pub use incoming::{Incoming, IncomingError};
 pub use jobs::{GcRequest, JobState, JobView, PrefetchRequest, Reported, VerifyRequest};
 pub use keep::KeepSettings;
+pub use names::{
+    MissingContent, RebuildError, RebuildReport, UnreadableName, newer_documents, rebuild,
+};
 pub use pipeline::{Trail, TrailEnd};
 pub use plane::{Options, Plane};
 pub use refusal::Refusal;

@@ -13,6 +13,7 @@ use crate::jobs::Jobs;
 use crate::keep::{Keep, KeepSettings};
 use crate::lists::Lists;
 use crate::manifests::Manifests;
+use crate::names::Scribe;
 use crate::pipeline::{self, Recorder, Trail};
 use crate::refusal::Refusal;
 use crate::revisions::{Applied, ApplyError, Revisions};
@@ -113,6 +114,7 @@ pub struct Plane {
     pub(crate) keep: Arc<Keep>,
     pub(crate) collector: Arc<Collector>,
     pub(crate) jobs: Jobs,
+    scribe: Arc<Scribe>,
     recorder: Arc<Recorder>,
     stopping: AtomicBool,
 }
@@ -155,6 +157,7 @@ impl Plane {
             shelf,
         });
         core.prepare_upstreams();
+        let scribe = Scribe::start(core.clone()).await;
         let keep = Keep::start(core.clone(), keep, fills.parts_max_bytes).await;
         let collector = Collector::start(core.clone(), keep.clone(), gc);
         let jobs = Jobs::start(core.clone(), collector.clone()).await;
@@ -165,6 +168,7 @@ impl Plane {
             keep,
             collector,
             jobs,
+            scribe,
             recorder,
             stopping: AtomicBool::new(false),
         }))
@@ -235,6 +239,7 @@ impl Plane {
         let work = async {
             self.jobs.stop().await;
             self.collector.stop().await;
+            self.scribe.stop().await;
             self.core.fills.stop().await;
             self.keep.stop().await;
         };

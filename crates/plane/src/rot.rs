@@ -137,7 +137,10 @@ impl Shelf {
     pub(crate) fn rescue_hosted(&self) {
         let catalog = self.catalog.clone();
         self.store.rescue_damaged(move |digest| {
-            !matches!(catalog.hosted_holders(digest, 1), Ok(holders) if holders.is_empty())
+            // A fresh catalog does not know yet what is hosted.
+            let is_complete = matches!(catalog.is_complete(), Ok(true));
+            !is_complete
+                || !matches!(catalog.hosted_holders(digest, 1), Ok(holders) if holders.is_empty())
         });
     }
 }

@@ -9,6 +9,7 @@ use crate::answer::ManifestContent;
 use crate::clock::Clock;
 use crate::holds::Holds;
 use crate::memory::{ContentState, ListingOf, ListingState, Memory, TagState};
+use crate::names::NameBook;
 use blobs::{Blob, Store};
 use bytes::Bytes;
 use catalog::{Batch, Catalog, Content, ContentRow, ListingKey, ManifestRow};
@@ -32,6 +33,8 @@ pub(crate) struct Shelf {
     pub(crate) store: Store,
     pub(crate) catalog: Catalog,
     pub(crate) memory: Memory,
+    /// Which hosted names changed, and whether all are known.
+    pub(crate) names: NameBook,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     /// Which bytes are on their way in or out.
@@ -54,6 +57,7 @@ impl Shelf {
             store,
             catalog,
             memory: Memory::new(),
+            names: NameBook::default(),
             clock,
             metrics,
             holds: Holds::default(),

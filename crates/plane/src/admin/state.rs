@@ -32,6 +32,7 @@ pub(crate) fn status(plane: &Plane, ready: bool) -> Status {
             warnings.push(format!("upstream {} at {}: {problem}", upstream.name, endpoint.url));
         }
     }
+    warnings.extend(core.shelf.name_warnings());
     warnings.extend(plane.collector.warnings());
     warnings.extend(core.shelf.mismatches());
     Status {

@@ -89,11 +89,12 @@ impl Shelf {
     }
 
     /// Takes back what memory says of a name, after the catalog took it back: readers that began
-    /// before do not bring it back.
+    /// before do not bring it back. What the store says of the name follows, some seconds later.
     pub(crate) fn withdraw(&self, name: &Name, tags: &[Tag], digests: &[Digest]) {
         self.memory.withdraw(|memory| {
             tags.iter().for_each(|tag| memory.forget_tag(name, tag));
             digests.iter().for_each(|digest| memory.forget_content(name, digest));
         });
+        self.names.changed(name);
     }
 }

@@ -25,11 +25,11 @@ pub(crate) async fn manifest(
         Reference::Digest(digest) => *digest,
         Reference::Tag(tag) => match shelf.known_tag(&name.name, tag).await? {
             Some(state) => state.digest,
-            None => return Err(no_manifest(&name.name, &format!("tag {tag}"))),
+            None => return Err(absent(core, no_manifest(&name.name, &format!("tag {tag}")))),
         },
     };
     let Some(row) = shelf.known_content(&name.name, &digest).await? else {
-        return Err(no_manifest(&name.name, &digest.to_string()));
+        return Err(absent(core, no_manifest(&name.name, &digest.to_string())));
     };
     let Some(content) = shelf.manifest(&digest).await else {
         return Err(lost(&name.name, &digest));
@@ -48,7 +48,7 @@ pub(crate) async fn blob(
     let shelf = &core.shelf;
     let Some(row) = shelf.known_content(&name.name, digest).await? else {
         let reason = format!("{} has no blob {digest}", name.name);
-        return Err(Refusal::Absent { code: ErrorCode::BlobUnknown, reason });
+        return Err(absent(core, Refusal::Absent { code: ErrorCode::BlobUnknown, reason }));
     };
     let Some(blob) = shelf.known_blob(digest).await? else { return Err(lost(&name.name, digest)) };
     shelf.note_use(&name.name, digest, &row, shelf.clock.now());
@@ -72,7 +72,10 @@ pub(crate) async fn tags(
         let is_known = !tags.is_empty() || shelf.catalog.name_change(&asked)?.is_some();
         Ok(is_known.then_some(tags))
     };
-    match known(core.shelf.blocking(read).await)? {
+    let found = known(core.shelf.blocking(read).await)?;
+    // A part of a list would be taken for all of it.
+    core.shelf.expect_complete()?;
+    match found {
         Some(tags) => Ok(crate::lists::page(&tags, None, Some(n))),
         None => {
             let reason = format!("nothing was pushed to {}", name.name);
@@ -92,6 +95,7 @@ pub(crate) async fn referrers(
     let (asked, of) = (name.name.clone(), *subject);
     let read = move |shelf: &Shelf| shelf.catalog.referrers(&asked, &of, REFERRERS_MAX);
     let rows = known(core.shelf.blocking(read).await)?;
+    core.shelf.expect_complete()?;
     let mut all: Vec<Descriptor> = rows
         .into_iter()
         .map(|row| Descriptor {
@@ -126,6 +130,11 @@ pub(crate) fn known<T>(answer: Option<Result<T, catalog::Error>>) -> Result<T, R
         Some(Err(error)) => Err(cannot_tell(&error)),
         None => Err(Refusal::Internal("a read of the catalog panicked; see the log".to_owned())),
     }
+}
+
+/// "Not there", unless the catalog does not know all names now.
+fn absent(core: &Core, refusal: Refusal) -> Refusal {
+    core.shelf.expect_complete().err().unwrap_or(refusal)
 }
 
 /// The catalog does not answer.

@@ -33,6 +33,7 @@ pub(super) enum Unsettled {
 /// that was given up.
 pub(super) async fn settle(core: &Arc<Core>, change: Change) -> Result<(), Unsettled> {
     let Change { batch, name, tags, digests, hold } = change;
+    core.shelf.expect_durable().map_err(Unsettled::Refused)?;
     let mut ticket = core.shelf.catalog.submit(batch);
     match tokio::time::timeout(core.uploads.patience(), &mut ticket).await {
         Ok(written) => {

@@ -62,6 +62,7 @@ pub(crate) struct Push {
 /// Serves it, in a task of its own: a client that hangs up ends the body, and what came of it is
 /// kept; it does not end a write in the middle (design, invariant 12).
 pub(crate) async fn write(push: Push, incoming: Incoming, write: Write) -> Result<What, Refusal> {
+    push.core.shelf.expect_durable()?;
     let work = async move {
         match write {
             Write::Begin => upload::begin(push, incoming).await,

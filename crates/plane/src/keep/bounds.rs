@@ -17,6 +17,8 @@ pub(super) struct Bounds {
     pub(super) bytes: u64,
     /// Bytes on their way out.
     pub(super) condemned_bytes: u64,
+    /// Of the bytes kept, those that hosted content needs: eviction cannot take them.
+    pub(super) held_bytes: u64,
     pub(super) disk: Option<DiskStatus>,
     pub(super) is_full: bool,
 }
@@ -55,7 +57,8 @@ impl Bounds {
                 let wanted = if self.is_full { over.max(short) } else { over };
                 // Where others fill the disk, the low watermark may be out of reach: then what keeps
                 // us out of the reserve is enough, and if that is too, nothing is thrown away in vain.
-                let within_reach = |goal: &u64| *goal <= self.bytes;
+                let may_go = self.bytes.saturating_sub(self.held_bytes);
+                let within_reach = |goal: &u64| *goal <= may_go;
                 let wanted = [wanted, short].map(|goal| goal.saturating_sub(self.condemned_bytes));
                 let reached = wanted.into_iter().find(within_reach).unwrap_or(0);
                 goal.bytes = goal.bytes.max(reached);
@@ -138,7 +141,8 @@ mod tests {
             total_inodes: 100,
             free_inodes,
         };
-        Bounds { settings, bytes, condemned_bytes: 0, disk: Some(disk), is_full: false }
+        let (condemned_bytes, held_bytes) = (0, 0);
+        Bounds { settings, bytes, condemned_bytes, held_bytes, disk: Some(disk), is_full: false }
     }
 
     #[test]
@@ -159,6 +163,10 @@ mod tests {
         // Others fill it: 145 over the low watermark, of which we have 100.
         assert_eq!(bounds(100, None, 995, 100).goal(), goal(15), "twice the reserve is in reach");
         assert_eq!(bounds(10, None, 995, 100).goal(), None);
+        let held = Bounds { held_bytes: 500, ..bounds(550, None, 995, 100) };
+        assert_eq!(held.goal(), goal(15), "hosted content fills it; so much of the cache may go");
+        let held = Bounds { held_bytes: 500, ..bounds(510, None, 995, 100) };
+        assert_eq!(held.goal(), None);
         let full = Bounds { is_full: true, ..bounds(10, None, 995, 100) };
         assert_eq!(full.goal(), None);
         assert!(full.is_pressing());

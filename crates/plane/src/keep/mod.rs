@@ -217,14 +217,18 @@ impl Keep {
         self.count();
         let bounds = self.bounds();
         self.sweep(bounds.is_pressing());
-        match bounds.goal() {
+        // What a fresh catalog does not know to be hosted yet would be taken for cached.
+        let is_incomplete = self.core.shelf.is_incomplete();
+        match bounds.goal().filter(|_| !is_incomplete) {
             Some(goal) => {
                 self.evict(goal);
                 self.sweep(bounds.is_pressing());
             }
             None => self.state.lock().is_shortage_said = false,
         }
-        self.keep_shares();
+        if !is_incomplete {
+            self.keep_shares();
+        }
         self.limit_parts();
         self.trim();
         self.forget_stale();
@@ -333,6 +337,7 @@ impl Keep {
             settings: self.settings,
             bytes: state.usage.bytes.saturating_sub(condemned_bytes),
             condemned_bytes,
+            held_bytes: state.usage.held_bytes,
             disk: state.disk,
             is_full: self.core.shelf.is_full(),
         }
