@@ -142,7 +142,10 @@ impl Error {
     /// Trouble that may pass (no memory, no descriptors, a signal) is none.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::TooShort { .. } | Self::WrongSize { .. } | Self::WrongDigest { .. } => true,
+            Self::Absent { .. }
+            | Self::TooShort { .. }
+            | Self::WrongSize { .. }
+            | Self::WrongDigest { .. } => true,
             Self::Io { action: "read", source, .. } => {
                 let code = source.raw_os_error();
                 matches!(code, Some(libc::EIO | libc::EBADMSG | libc::EUCLEAN))

@@ -253,6 +253,19 @@ fn an_object_that_changed_its_length_under_its_readers_is_damaged() {
     assert!(bench.store.blob(&digest).unwrap().is_none());
 }
 
+#[test]
+fn an_object_that_somebody_else_deleted_is_lost() {
+    let (bench, server) = bench();
+    let digest = stored(&server, &bytes(300_000, 17));
+    let blob = bench.store.blob(&digest).unwrap().unwrap();
+    server.remove(&key(&digest));
+    let error = bench.runtime.block_on(read(&blob, whole(&blob), ReadHow::Copied)).unwrap_err();
+    assert!(matches!(error, Error::Absent { .. }) && error.is_damage(), "{error}");
+    assert!(bench.store.remove_damaged(&blob).unwrap());
+    assert!(bench.store.cached(&digest).is_none());
+    assert!(bench.store.blob(&digest).unwrap().is_none());
+}
+
 /// A part of 40 MiB, so three to be sent.
 fn long_part(store: &Store, seed: u64) -> (blobs::Part, Digest, Bytes) {
     let all = bytes(40 << 20, seed);

@@ -18,6 +18,9 @@ pub use transfer::{End, Transfer};
 
 const HEAD_MAX: usize = 1 << 20;
 
+/// How much of a body goes into one chunk.
+const CHUNK_BYTES: usize = 16 << 10;
+
 /// A request to send.
 #[derive(Clone)]
 pub struct Request {
@@ -25,6 +28,7 @@ pub struct Request {
     path: String,
     headers: Vec<(String, String)>,
     body: Bytes,
+    is_chunked: bool,
     bytes_per_second: Option<u64>,
     receive_buffer: Option<u32>,
     timeout: Duration,
@@ -40,6 +44,7 @@ impl Request {
             path: path.into(),
             headers: Vec::new(),
             body: Bytes::new(),
+            is_chunked: false,
             bytes_per_second: None,
             receive_buffer: None,
             timeout: Duration::from_secs(30),
@@ -67,6 +72,12 @@ impl Request {
     /// Sends a body, with its length.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    /// Sends the body in chunks, without its length (`Transfer-Encoding: chunked`); an empty one too.
+    pub fn chunked(mut self) -> Self {
+        self.is_chunked = true;
         self
     }
 
@@ -127,7 +138,9 @@ impl Request {
         if !given("host") {
             text.push_str(&format!("host: {host}\r\n"));
         }
-        if !self.body.is_empty() && !given("content-length") {
+        if self.is_chunked {
+            text.push_str("transfer-encoding: chunked\r\n");
+        } else if !self.body.is_empty() && !given("content-length") {
             text.push_str(&format!("content-length: {}\r\n", self.body.len()));
         }
         for (name, value) in &self.headers {
@@ -135,7 +148,16 @@ impl Request {
         }
         text.push_str("\r\n");
         let mut bytes = text.into_bytes();
-        bytes.extend_from_slice(&self.body);
+        if self.is_chunked {
+            for chunk in self.body.chunks(CHUNK_BYTES) {
+                bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                bytes.extend_from_slice(chunk);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(b"0\r\n\r\n");
+        } else {
+            bytes.extend_from_slice(&self.body);
+        }
         bytes
     }
 }

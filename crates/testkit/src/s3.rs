@@ -125,6 +125,11 @@ impl FakeS3 {
         self.shared.state.lock().objects.insert(key.to_owned(), bytes.into());
     }
 
+    /// Deletes an object past everything.
+    pub fn remove(&self, key: &str) {
+        self.shared.state.lock().objects.remove(key);
+    }
+
     /// Uploads in parts that are neither complete nor given up: their parts.
     pub fn uploads(&self) -> Vec<Vec<u32>> {
         let state = self.shared.state.lock();

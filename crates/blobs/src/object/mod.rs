@@ -43,7 +43,7 @@ use tokio::sync::Semaphore;
 /// Requests for bytes and parts under way at once per place; protects sockets and memory.
 const TRANSFERS_MAX: usize = 64;
 /// Parts of uploads in memory at once per place, counted in the shortest ones (16 MiB).
-const PARTS_MAX: usize = 12;
+const PARTS_HELD_MAX: usize = 12;
 /// Bytes read ahead of all streams of a place together.
 const AHEAD_MAX_BYTES: u64 = 256 << 20;
 /// How long an answer that only a bucket which is there can give proves that it is.
@@ -129,7 +129,7 @@ impl ObjectPlace {
             runtime,
             waits,
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
-            parts: Arc::new(Semaphore::new(PARTS_MAX)),
+            parts: Arc::new(Semaphore::new(PARTS_HELD_MAX)),
             ahead: MapBudget::new(AHEAD_MAX_BYTES),
             proven: Mutex::new(None),
             failed: Mutex::new(None),

@@ -236,7 +236,8 @@ impl ObjectPlace {
         digest: &Digest,
         weight: u64,
     ) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX).clamp(1, super::PARTS_MAX as u32);
+        let weight =
+            u32::try_from(weight).unwrap_or(u32::MAX).clamp(1, super::PARTS_HELD_MAX as u32);
         self.runtime
             .block_on(self.parts.clone().acquire_many_owned(weight))
             .map_err(|_| Error::Stopped { path: self.name(digest) })
