@@ -5,7 +5,7 @@ mod support;
 use bytes::Bytes;
 use futures_util::stream;
 use oci::{Algorithm, Digest};
-use plane::{Incoming, IncomingError, Method, Peer, Refusal, UploadState, What};
+use plane::{Incoming, IncomingError, Method, Peer, PushSettings, Refusal, UploadState, What};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -297,6 +297,27 @@ async fn an_upload_outlives_the_process_however_that_ends() {
         let bytes = rig.blob(&format!("/v2/{NAME}/blobs/{digest}")).await.unwrap().0;
         assert_eq!(&bytes[..], &whole[..]);
     }
+}
+
+#[tokio::test]
+async fn sessions_are_bounded_and_those_that_end_make_room() {
+    let pushes = PushSettings { sessions_max: 2, ..PushSettings::default() };
+    let rig = Rig::with(&hosted(""), Setup { pushes, ..Setup::default() }).await;
+    let post = format!("/v2/{NAME}/blobs/uploads/");
+    let wrong = Digest::sha256(b"other");
+    for _ in 0..5 {
+        rig.push_blob(NAME, b"abc").await.unwrap();
+        assert!(finish(&rig, &rig.begin_upload(NAME).await, &wrong).await.is_err());
+        let whole = format!("{post}?digest={wrong}");
+        let refused = rig.send(Method::Post, &whole, body(b"abc")).await;
+        assert!(matches!(refused, Err(Refusal::Invalid { .. })), "{refused:?}");
+    }
+    let first = rig.begin_upload(NAME).await;
+    rig.begin_upload(NAME).await;
+    let third = rig.send(Method::Post, &post, Incoming::none()).await;
+    assert!(matches!(third, Err(Refusal::Indeterminate { .. })), "{third:?}");
+    rig.send(Method::Delete, &path(&first), Incoming::none()).await.unwrap();
+    rig.begin_upload(NAME).await;
 }
 
 #[tokio::test]

@@ -47,21 +47,25 @@ pub(super) async fn take_in(
         let Session { mut upload, .. } = session;
         upload.append(&rest).map_err(|error| trouble(shelf, &error))?;
         match upload.commit(&digest) {
-            Ok(blob) => Ok(blob.size_bytes()),
+            Ok(blob) => Ok(Ok(blob.size_bytes())),
             Err((upload, blobs::Error::WrongDigest { found, .. })) => {
                 if let Some(upload) = upload
                     && let Err(error) = upload.discard()
                 {
                     tracing::warn!(%error, "an upload with a wrong digest left something behind");
                 }
-                Err(upload::bad_digest(format!(
-                    "the bytes hash to {found}, not to {digest}; the upload is over, begin a new one"
-                )))
+                Ok(Err(found))
             }
             Err((_, error)) => Err(trouble(shelf, &error)),
         }
     });
-    let size_bytes = committed.await.unwrap_or_else(|| Err(panicked()))?;
+    let ended = committed.await.unwrap_or_else(|| Err(panicked()))?;
+    core.uploads.ended();
+    let size_bytes = ended.map_err(|found| {
+        upload::bad_digest(format!(
+            "the bytes hash to {found}, not to {digest}; the upload is over, begin a new one"
+        ))
+    })?;
     core.shelf.note_committed(size_bytes);
     write(core, name, Held { digest: &digest, size_bytes, media_type: None, hold }).await
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use oci::Algorithm;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use telemetry::Metrics;
 
@@ -20,13 +21,15 @@ use telemetry::Metrics;
 pub struct PushSettings {
     /// The largest blob that is taken, in bytes; protects the disk where no quota does.
     pub blob_max_bytes: u64,
+    /// Upload sessions that lie here at a time; protects the inodes of the disk.
+    pub sessions_max: u64,
     /// How long a push waits for the catalog before its client is told to try again.
     pub patience: Duration,
 }
 
 impl Default for PushSettings {
     fn default() -> Self {
-        Self { blob_max_bytes: 1 << 40, patience: Duration::from_secs(30) }
+        Self { blob_max_bytes: 1 << 40, sessions_max: 100_000, patience: Duration::from_secs(30) }
     }
 }
 
@@ -34,6 +37,8 @@ impl Default for PushSettings {
 pub(crate) struct Uploads {
     shelf: Arc<Shelf>,
     settings: PushSettings,
+    /// About how many there are: those of earlier processes count from the first sweep on.
+    count: AtomicU64,
 }
 
 /// What is kept beside a session.
@@ -74,7 +79,7 @@ impl Drop for Counted {
 
 impl Uploads {
     pub(crate) fn new(shelf: Arc<Shelf>, settings: PushSettings) -> Self {
-        Self { shelf, settings }
+        Self { shelf, settings, count: AtomicU64::new(0) }
     }
 
     /// How long a push waits for the catalog.
@@ -100,13 +105,18 @@ impl Uploads {
             algorithm: algorithm.map(|algorithm| algorithm.to_string()),
             created: self.shelf.clock.now(),
         };
+        if self.count.load(Ordering::Relaxed) >= self.settings.sessions_max {
+            return Err(too_many());
+        }
         let about = serde_json::to_string(&about).map_err(|e| Refusal::Internal(e.to_string()))?;
         let begun = self.shelf.blocking(move |shelf| {
             let mut upload = shelf.store.begin_upload(&about)?;
             upload.hash_with(algorithm.unwrap_or(Algorithm::Sha256));
             Ok(Box::new(upload))
         });
-        self.opened(begun.await)
+        let session = self.opened(begun.await)?;
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(session)
     }
 
     /// Takes up a session, if the one who asks began it under the same name.
@@ -143,28 +153,41 @@ impl Uploads {
         }
     }
 
+    /// A session is no more.
+    pub(super) fn ended(&self) {
+        let less = |count: u64| Some(count.saturating_sub(1));
+        let _ = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// Ends a session.
     pub(super) async fn discard(&self, session: Session) -> Result<(), Refusal> {
         let gone = self.shelf.blocking(move |shelf| {
             let Session { upload, .. } = session;
             upload.discard().map_err(|error| trouble(shelf, &error))
         });
+        self.ended();
         gone.await.unwrap_or_else(|| Err(panicked()))
     }
 
     /// Ends a session of which nobody knows, if there still is one.
     pub(super) async fn remove(&self, id: UploadId) {
         let removed = self.shelf.blocking(move |shelf| shelf.store.remove_upload(&id)).await;
-        if let Some(Err(error)) = removed {
-            tracing::warn!(%error, "an upload that came to nothing left something behind");
+        match removed {
+            Some(Ok(true)) => self.ended(),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "an upload that came to nothing left something behind");
+            }
+            _ => {}
         }
     }
 
     /// Blocks: removes sessions to which nothing was written for `ttl`. How many that were.
     pub(crate) fn sweep(&self, ttl: Duration) -> Result<u64, blobs::Error> {
         let oldest = before(self.shelf.clock.now(), ttl);
+        let uploads = self.shelf.store.uploads()?;
+        let found = uploads.len() as u64;
         let mut removed = 0;
-        for upload in self.shelf.store.uploads()? {
+        for upload in uploads {
             let modified = Timestamp::try_from(upload.modified).unwrap_or(Timestamp::MAX);
             if upload.is_open || modified > oldest {
                 continue;
@@ -176,6 +199,7 @@ impl Uploads {
                 Err(error) => return Err(error),
             }
         }
+        self.count.store(found.saturating_sub(removed), Ordering::Relaxed);
         if removed > 0 {
             tracing::info!(removed, "removed uploads that nobody went on with");
         }
@@ -209,6 +233,14 @@ pub(super) fn full() -> Refusal {
         came so far is kept in the upload session"
         .to_owned();
     Refusal::Indeterminate { reason, retry_after: Some(RETRY), is_rate_limit: false }
+}
+
+fn too_many() -> Refusal {
+    let reason =
+        "too many upload sessions are open; end some, or wait until those that nobody goes \
+        on with are removed"
+            .to_owned();
+    Refusal::Indeterminate { reason, retry_after: Some(RETRY), is_rate_limit: true }
 }
 
 pub(super) fn panicked() -> Refusal {
