@@ -108,7 +108,7 @@ mod tests {
             listener,
             tls: None,
             unix: None,
-            body_stall_timeout: std::time::Duration::from_secs(60),
+            body_stall_timeout: Duration::from_secs(60),
         };
         let mut request = Request::post("/api/v1/pins").header("host", host);
         if let Some(origin) = origin {
