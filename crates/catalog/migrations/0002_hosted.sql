@@ -5,7 +5,9 @@ ALTER TABLE content ADD COLUMN is_hosted BIGINT NOT NULL DEFAULT 0;
 -- 1: some hosted content row has this digest, so its bytes are nobody's victim.
 ALTER TABLE blob ADD COLUMN is_held BIGINT NOT NULL DEFAULT 0;
 
-CREATE INDEX content_hosted ON content (digest, name) WHERE is_hosted = 1;
+-- Who holds a digest, and who of them as hosted, without a look at the rows.
+DROP INDEX content_by_digest;
+CREATE INDEX content_by_digest ON content (digest, name, is_hosted);
 -- Hosted, and its bytes are not in the store: to be told to people.
 CREATE INDEX content_lost ON content (name, digest) WHERE is_hosted = 1 AND is_kept = 0;
 

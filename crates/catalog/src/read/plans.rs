@@ -71,7 +71,8 @@ fn lists_are_read_in_the_order_of_an_index() {
         (keep::VICTIMS_OF, "content_by_age"),
         (keep::CONDEMNED, "blob_condemned"),
         (names::NAMES_OF, "name_by_repository"),
-        (hosted::HOSTED_HOLDERS, "content_hosted"),
+        (hosted::HOSTED_HOLDERS, "COVERING INDEX content_by_digest"),
+        (content::HOLDERS, "COVERING INDEX content_by_digest"),
         (hosted::OLD_MANIFESTS, "content_by_age"),
     ] {
         let steps = plan(sql);

@@ -22,7 +22,7 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
         Verb::PutManifest(manifest) => put_manifest(c, manifest),
         Verb::PutContent { name, digest, content } => put_content(c, name, digest, content),
         Verb::PutBlob { digest, size_bytes, is_manifest, at } => {
-            keep::put_blob(c, digest, *size_bytes, *is_manifest, *at)
+            keep::put_blob(c, digest, *size_bytes, *is_manifest, false, *at)
         }
         Verb::MoveTag { name, tag, digest, checked_at } => {
             move_tag(c, name, tag, digest, *checked_at)

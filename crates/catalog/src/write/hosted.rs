@@ -98,7 +98,7 @@ fn expect_quota(
 
 pub(super) fn push_blob(c: &Connection, pushed: &PushedBlob) -> Result<(), Failure> {
     let before = bytes_of(c, names::repository(&pushed.name))?;
-    keep::put_blob(c, &pushed.digest, pushed.size_bytes, false, pushed.at)?;
+    keep::put_blob(c, &pushed.digest, pushed.size_bytes, false, true, pushed.at)?;
     let content = Content {
         is_manifest: false,
         size_bytes: Some(pushed.size_bytes),
@@ -124,7 +124,7 @@ pub(super) fn push_manifest(c: &Connection, pushed: &PushedManifest) -> Result<(
         adopt(c, name, digest, pushed.at)?;
     }
     apply::put_manifest(c, manifest)?;
-    keep::put_blob(c, &manifest.digest, manifest.size_bytes, true, pushed.at)?;
+    keep::put_blob(c, &manifest.digest, manifest.size_bytes, true, true, pushed.at)?;
     let content = Content {
         is_manifest: true,
         size_bytes: Some(manifest.size_bytes),
@@ -244,7 +244,10 @@ const CONDEMN_UNHELD: &str = "UPDATE blob SET condemned_at = $2 \
 fn remove(c: &Connection, name: &Name, digest: &str, at: Timestamp) -> Result<(), Failure> {
     let before = weight(c, name, digest)?;
     expect_row(execute(c, REMOVE, params![name.as_str(), digest])?)?;
-    reweigh(c, name, digest, before)?;
+    if before.is_hosted() {
+        add(c, names::repository(name), -before.rows, -before.bytes)?;
+        execute(c, RELEASE, params![digest])?;
+    }
     if !keep::is_pinned(c, digest)? {
         execute(c, CONDEMN_UNHELD, params![digest, micros(at)])?;
     }

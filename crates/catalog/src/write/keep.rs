@@ -12,7 +12,7 @@ const MAX_ABOVE: usize = 4096;
 
 const PUT_BLOB: &str = "INSERT INTO blob \
     (digest, size_bytes, is_manifest, last_used, condemned_at, is_going, is_held) \
-    VALUES ($1, $2, $3, $4, NULL, 0, CASE WHEN EXISTS (SELECT 1 FROM content \
+    VALUES ($1, $2, $3, $4, NULL, 0, CASE WHEN $5 = 1 OR EXISTS (SELECT 1 FROM content \
     WHERE content.digest = $1 AND content.is_hosted = 1) THEN 1 ELSE 0 END) \
     ON CONFLICT (digest) DO UPDATE SET size_bytes = excluded.size_bytes, \
     is_manifest = CASE WHEN excluded.is_manifest = 1 THEN 1 ELSE blob.is_manifest END, \
@@ -22,15 +22,18 @@ const PUT_BLOB: &str = "INSERT INTO blob \
 const KEEP_CONTENT: &str = "UPDATE content SET is_kept = 1, size_bytes = $2 \
     WHERE digest = $1 AND (is_kept = 0 OR COALESCE(size_bytes, -1) <> $2)";
 
+/// `is_held`: a hosted row follows in the same transaction.
 pub(super) fn put_blob(
     c: &Connection,
     digest: &Digest,
     size_bytes: u64,
     is_manifest: bool,
+    is_held: bool,
     at: Timestamp,
 ) -> Result<(), Failure> {
     let (text, length) = (digest.to_string(), size(size_bytes));
-    execute(c, PUT_BLOB, params![text, length, i64::from(is_manifest), micros(at)])?;
+    let (is_manifest, is_held) = (i64::from(is_manifest), i64::from(is_held));
+    execute(c, PUT_BLOB, params![text, length, is_manifest, micros(at), is_held])?;
     hosted::resize(c, &text, length)?;
     execute(c, KEEP_CONTENT, params![text, length])?;
     Ok(())
