@@ -240,6 +240,21 @@ fn bits_that_flip_on_the_way_are_no_damage_and_those_that_lie_there_are() {
 }
 
 #[test]
+fn bytes_that_whoever_read_them_found_wrong_are_removed() {
+    let (bench, server) = bench();
+    let all = bytes(3000, 18);
+    let digest = stored(&server, &all);
+    let mut rotten = all.to_vec();
+    rotten[7] ^= 1;
+    server.set(&key(&digest), rotten);
+    let blob = bench.store.blob(&digest).unwrap().unwrap();
+    assert!(blob.read_all(3000).unwrap() != all, "who reads all of it can tell");
+    assert!(bench.store.remove_damaged(&blob).unwrap());
+    assert!(bench.store.blob(&digest).unwrap().is_none());
+    assert_eq!(bench.store.put(&digest, &all).unwrap().read_all(3000).unwrap(), all);
+}
+
+#[test]
 fn an_object_that_changed_its_length_under_its_readers_is_damaged() {
     let (bench, server) = bench();
     let all = bytes(300_000, 5);
