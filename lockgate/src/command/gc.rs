@@ -12,9 +12,10 @@ use serde_json::json;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  lockgate gc --dry-run\n  lockgate gc --repository team\n  \
         lockgate gc --names 'team/app/**' --untagged-for 0s --blobs-unused-for 0s\n\n\
-        It comes by itself every gc.interval. Tags go by the retention rules of their Repository; manifests that\n\
-        no tag, pin, index or subject leads to, untagged.keepFor after their last push or pull; blobs that no\n\
-        manifest lists, gc.blobGrace after theirs. Files of what no name holds any more go after cache.grace.\n\
+        It comes by itself every gc.interval. Tags go by the retention rules of their Repository;\n\
+        manifests that no tag, pin, index or subject leads to, untagged.keepFor after their last push\n\
+        or pull; blobs that no manifest lists, gc.blobGrace after theirs. Files of what no name holds\n\
+        any more go after cache.grace.\n\
         Exit status: 0 done, or told with --dry-run, 1 something failed (the reason is printed).")]
 pub(crate) struct Args {
     /// Only tells what would go, and why

@@ -165,7 +165,9 @@ impl Display {
     fn show(&mut self, job: &JobView) {
         for (index, item) in job.items.iter().enumerate() {
             let has_ended = !matches!(item.state, JobState::Queued | JobState::Running);
-            if has_ended && self.told.insert(index) {
+            // What a collection did, its report says.
+            let is_told = job.gc.is_none() || item.problem.is_some();
+            if has_ended && is_told && self.told.insert(index) {
                 self.bar.suspend(|| say(&line(item)));
             }
         }

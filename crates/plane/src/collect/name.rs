@@ -71,6 +71,10 @@ pub(super) async fn collect(
         let look = move |shelf: &Shelf| look(shelf, &asked, terms, unwritten);
         let looked = shelf.blocking(look).await;
         let looked = looked.ok_or("looking at it panicked; see the log")?;
+        // Asked after the read: a fresh catalog does not know yet what its names need.
+        if shelf.is_incomplete() {
+            return Err("the catalog is being rebuilt from the store".to_owned());
+        }
         let (of, collection, is_all) = match looked.map_err(|error| error.to_string())? {
             Looked::Gone => return Ok(Fate::Looked(all)),
             Looked::Found { of, collection, is_all } => (of, collection, is_all),

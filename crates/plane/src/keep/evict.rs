@@ -50,7 +50,7 @@ impl Keep {
             let missing_bytes = goal.bytes - bytes;
             tracing::warn!(
                 missing_bytes,
-                "eviction found too little that may go: the rest is pinned or in use"
+                "eviction found too little that may go: the rest is hosted, pinned or in use"
             );
         }
     }
