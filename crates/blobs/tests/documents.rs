@@ -83,7 +83,8 @@ fn places_are_read_in_order_and_one_can_be_filled_from_the_others() {
     bench.store.put_document(&name("a/c"), b"only here").unwrap();
     let other = tempfile::tempdir().unwrap();
     let second = Place::File { directory: other.path().join("blobs") };
-    let store = contract::open(&bench.runtime, &bench.dir, vec![second.clone(), Place::DataDir]);
+    let store =
+        contract::open(&bench.runtime, bench.dir.path(), vec![second.clone(), Place::DataDir]);
     assert_eq!(store.first_document(&name("a/b"), 100).unwrap(), None);
     assert_eq!(store.document(&name("a/b"), 100).unwrap().unwrap(), "old");
     store.put_document(&name("a/b"), b"new").unwrap();

@@ -439,13 +439,13 @@ fn only_what_is_surely_absent_is_looked_for_in_the_next_place() {
     let digest = stored(&server, &there);
     let dir = tempfile::tempdir().unwrap();
     let files = Place::File { directory: dir.path().join("blobs") };
-    let store = open(&bench.runtime, &bench.dir, vec![files.clone(), bench.place.clone()]);
+    let store = open(&bench.runtime, bench.dir.path(), vec![files.clone(), bench.place.clone()]);
     assert_eq!(store.put(&Digest::sha256(&here), &here).unwrap().size_bytes(), 1000);
     assert_eq!(store.blob(&digest).unwrap().unwrap().read_all(2000).unwrap(), there);
     assert_eq!(server.objects().len(), 1, "it is written to the first");
     assert_eq!(store.walk().count(), 2);
 
-    let store = open(&bench.runtime, &bench.dir, vec![bench.place.clone(), files]);
+    let store = open(&bench.runtime, bench.dir.path(), vec![bench.place.clone(), files]);
     assert!(store.blob(&Digest::sha256(&here)).unwrap().is_some(), "absent in the bucket");
     let store = bench_places(&bench, &store);
     server.fail("HEAD", "", ALWAYS, S3Fault::Status(503));
@@ -459,7 +459,7 @@ fn only_what_is_surely_absent_is_looked_for_in_the_next_place() {
 /// The same places, with nothing open.
 fn bench_places(bench: &Bench, store: &Store) -> Store {
     let directory = store.places()[1].strip_prefix("file://").unwrap().into();
-    open(&bench.runtime, &bench.dir, vec![bench.place.clone(), Place::File { directory }])
+    open(&bench.runtime, bench.dir.path(), vec![bench.place.clone(), Place::File { directory }])
 }
 
 #[test]
@@ -472,7 +472,7 @@ fn of_two_copies_the_right_one_serves() {
     bench.store.set_places(vec![Place::DataDir]).unwrap();
     bench.store.put(&digest, &all).unwrap();
     server.set(&key(&digest), &b"short"[..]);
-    let store = open(&bench.runtime, &bench.dir, place());
+    let store = open(&bench.runtime, bench.dir.path(), place());
     let blob = store.blob_of_size(&digest, || Some(5000)).unwrap().unwrap();
     assert_eq!(blob.read_all(5000).unwrap(), all);
     assert!(server.objects().is_empty(), "the wrong one is gone");

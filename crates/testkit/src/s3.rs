@@ -26,6 +26,8 @@ const PAGE_KEYS: usize = 16;
 pub enum S3Fault {
     /// It is answered by this status and a short text, and not carried out.
     Status(u16),
+    /// It is not carried out, and nothing is answered until the client leaves.
+    Silence,
     /// It is carried out; of the body of the answer only so many bytes come, then the connection ends.
     Cut(usize),
     /// It is carried out; of the body of the answer only so many bytes come, and then nothing more.
@@ -211,6 +213,9 @@ fn exchange(socket: &mut TcpStream, request: &Request, shared: &Shared) -> io::R
         state.seen.push(format!("{} {target}", request.method));
         state.take_fault(&request.method, &target)
     };
+    if matches!(fault, Some(S3Fault::Silence)) {
+        return wait_for_the_end(socket);
+    }
     let mut answer = match fault {
         Some(S3Fault::Status(status @ (429 | 500..))) => Answer::error(status, "SlowDown"),
         Some(S3Fault::Status(status)) => Answer::error(status, "InvalidRequest"),
@@ -237,10 +242,7 @@ fn exchange(socket: &mut TcpStream, request: &Request, shared: &Shared) -> io::R
         }
         Some(S3Fault::Stall(bytes)) => {
             socket.write_all(&answer.body[..bytes.min(length)])?;
-            // Until the client gives up.
-            socket.set_read_timeout(Some(Duration::from_mins(1)))?;
-            let _ = socket.read(&mut [0]);
-            Err(io::ErrorKind::ConnectionAborted.into())
+            wait_for_the_end(socket)
         }
         Some(S3Fault::Flip) if length > 0 => {
             let mut body = answer.body.to_vec();
@@ -251,6 +253,13 @@ fn exchange(socket: &mut TcpStream, request: &Request, shared: &Shared) -> io::R
         _ if is_head => Ok(()),
         _ => socket.write_all(&answer.body),
     }
+}
+
+/// Until the client gives up.
+fn wait_for_the_end(socket: &mut TcpStream) -> io::Result<()> {
+    socket.set_read_timeout(Some(Duration::from_mins(1)))?;
+    let _ = socket.read(&mut [0]);
+    Err(io::ErrorKind::ConnectionAborted.into())
 }
 
 fn read_request(socket: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<Option<Request>> {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use oci::range::ByteRange;
 use oci::{Algorithm, Digest};
+use std::path::Path;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -41,13 +42,13 @@ impl Bench {
             .build()
             .unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let store = open(&runtime, &dir, vec![place.clone()]);
+        let store = open(&runtime, dir.path(), vec![place.clone()]);
         Self { store, place, dir, runtime, _held: held }
     }
 
     /// The store as the next process finds it.
     pub(crate) fn reopened(&self) -> Store {
-        open(&self.runtime, &self.dir, vec![self.place.clone()])
+        open(&self.runtime, self.dir.path(), vec![self.place.clone()])
     }
 
     pub(crate) fn read(&self, blob: &Blob, range: ByteRange, how: ReadHow) -> Vec<u8> {
@@ -70,9 +71,9 @@ impl Bench {
     }
 }
 
-pub(crate) fn open(runtime: &Runtime, dir: &tempfile::TempDir, places: Vec<Place>) -> Store {
+pub(crate) fn open(runtime: &Runtime, dir: &Path, places: Vec<Place>) -> Store {
     let _guard = runtime.enter();
-    let mut options = Options::new(dir.path());
+    let mut options = Options::new(dir);
     options.object_waits = waits();
     let store = Store::open(options).unwrap();
     store.set_places(places).unwrap();
