@@ -1,7 +1,7 @@
 //! The body of a request, on its way to the plane; and what becomes of one that nobody read.
 //!
-//! A push can be refused before its body has come. A small rest is read and dropped, so that the
-//! connection can carry the next request; for a large one the answer says that the connection ends.
+//! A push can be refused before its body has come. A little of it is read and dropped, so that
+//! the connection can carry the next request; with more, the answer says that the connection ends.
 //! A client that waits for `100 Continue` is never told to go on by a refusal: hyper says that when
 //! the body is first asked for, and here nobody asks.
 
@@ -12,31 +12,66 @@ use http::{HeaderMap, HeaderName, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming as Wire;
+use parking_lot::Mutex;
 use plane::{Incoming, IncomingError};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
 /// The most of an unwanted body that is read to keep a connection.
 const DRAIN_MAX_BYTES: u64 = 64 << 10;
+/// How long an answer waits for it.
+const DRAIN_TIME: Duration = Duration::from_millis(500);
 
-/// It is still being read, or was left in the middle.
-const OPEN: u8 = 0;
-/// All of it was read, or is being read to be dropped.
-const SETTLED: u8 = 1;
+/// What the plane left of a body.
+enum Rest {
+    /// The plane may still read it.
+    Open,
+    /// It cannot be read, or not without telling the client to send it.
+    Lost,
+    /// It can be read.
+    Left(Wire),
+    /// Nothing.
+    Nothing,
+}
 
-/// What became of the body of a request.
-pub(super) struct Fate(Option<Arc<AtomicU8>>);
+type Shared = Arc<Mutex<Rest>>;
+
+/// What becomes of the body of a request, once there is an answer.
+pub(super) struct Fate(Option<Shared>);
 
 impl Fate {
-    /// Whether the connection cannot carry another request after the answer.
-    pub(super) fn ends_connection(&self) -> bool {
-        self.0.as_ref().is_some_and(|state| state.load(Ordering::Acquire) == OPEN)
+    /// Reads what is left, if it is little. Whether the connection cannot carry another request
+    /// after the answer.
+    pub(super) async fn ends_connection(self) -> bool {
+        let Some(shared) = self.0 else { return false };
+        let rest = std::mem::replace(&mut *shared.lock(), Rest::Lost);
+        match rest {
+            Rest::Nothing => false,
+            Rest::Open | Rest::Lost => true,
+            Rest::Left(body) => {
+                let drained = tokio::time::timeout(DRAIN_TIME, drain(body)).await;
+                !drained.unwrap_or(false)
+            }
+        }
     }
+}
+
+/// Whether the body came to its end, and was no more than a little.
+async fn drain(mut body: Wire) -> bool {
+    let mut left_bytes = DRAIN_MAX_BYTES;
+    if body.size_hint().lower() > left_bytes {
+        return false;
+    }
+    while let Some(next) = body.frame().await {
+        let Ok(frame) = next else { return false };
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(left) = left_bytes.checked_sub(bytes) else { return false };
+        left_bytes = left;
+    }
+    true
 }
 
 /// The body as the plane takes it. `stall_timeout`: the longest wait for the next bytes.
@@ -53,19 +88,18 @@ pub(super) fn of(
         return Ok((Incoming::none().with_lines(content_type, content_range), Fate(None)));
     }
     let length_bytes = body.size_hint().exact();
-    let state = Arc::new(AtomicU8::new(OPEN));
+    let rest = Arc::new(Mutex::new(Rest::Open));
     let source = Source {
         body: Some(body),
-        state: state.clone(),
+        rest: rest.clone(),
         stall_timeout,
         stall: None,
         is_waiting: false,
         is_asked_for: !parts.headers.contains_key(header::EXPECT),
-        // A stream of HTTP/2 ends without its connection.
-        is_drained: parts.version < Version::HTTP_2,
+        is_reset: parts.version >= Version::HTTP_2,
     };
     let incoming = Incoming::new(source, length_bytes).with_lines(content_type, content_range);
-    Ok((incoming, Fate(Some(state))))
+    Ok((incoming, Fate(Some(rest))))
 }
 
 type Line = Option<String>;
@@ -92,14 +126,15 @@ fn only(headers: &HeaderMap, name: &HeaderName) -> Option<Line> {
 struct Source {
     /// Until its end, or its break.
     body: Option<Wire>,
-    state: Arc<AtomicU8>,
+    rest: Shared,
     stall_timeout: Duration,
     stall: Option<Pin<Box<Sleep>>>,
     /// The last poll found nothing, and `stall` runs.
     is_waiting: bool,
     /// The client sends without waiting, or was told to.
     is_asked_for: bool,
-    is_drained: bool,
+    /// A stream of HTTP/2, which ends without its connection.
+    is_reset: bool,
 }
 
 impl Source {
@@ -148,7 +183,7 @@ impl Stream for Source {
                 }
                 None => {
                     this.body = None;
-                    this.state.store(SETTLED, Ordering::Release);
+                    *this.rest.lock() = Rest::Nothing;
                     return Poll::Ready(None);
                 }
             }
@@ -158,23 +193,16 @@ impl Stream for Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        let Some(body) = self.body.take() else { return };
-        if body.is_end_stream() {
-            return self.state.store(SETTLED, Ordering::Release);
-        }
-        let is_small = body.size_hint().exact().is_some_and(|left| left <= DRAIN_MAX_BYTES);
-        if !(is_small && self.is_asked_for && self.is_drained) {
-            return;
-        }
-        if let Ok(runtime) = Handle::try_current() {
-            self.state.store(SETTLED, Ordering::Release);
-            runtime.spawn(tokio::time::timeout(self.stall_timeout, drain(body)));
+        let mut rest = self.rest.lock();
+        match self.body.take() {
+            // It ended, or broke.
+            None if matches!(*rest, Rest::Nothing) => {}
+            None => *rest = Rest::Lost,
+            Some(body) if self.is_reset || body.is_end_stream() => *rest = Rest::Nothing,
+            Some(_) if !self.is_asked_for => *rest = Rest::Lost,
+            Some(body) => *rest = Rest::Left(body),
         }
     }
-}
-
-async fn drain(mut body: Wire) {
-    while let Some(Ok(_)) = body.frame().await {}
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::body::Body;
 use crate::percent::{decode, push_encoded};
 use crate::respond::json_response;
 use http::{HeaderValue, Response, StatusCode, header};
-use oci::{Descriptor, MediaType, Name, Tag};
+use oci::{Descriptor, Digest, MediaType, Name, Tag};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ fn next_link(asked: &Asked<'_>, last: &str) -> String {
     for pair in asked.query.unwrap_or_default().split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         // What is neither is not ours, and is not handed on.
-        if let ("n" | "ns", Some(value)) = (name, decode(value, true)) {
+        if let ("n" | "ns" | "artifactType", Some(value)) = (name, decode(value, true)) {
             link.push('&');
             link.push_str(name);
             link.push('=');
@@ -109,6 +109,7 @@ struct Runs<'a> {
 pub(super) fn referrers(
     descriptors: &[Descriptor],
     filtered: bool,
+    more_after: Option<Digest>,
     asked: &Asked<'_>,
 ) -> Response<Body> {
     debug_assert_eq!(INDEX, MediaType::OCI_INDEX.as_str());
@@ -119,7 +120,7 @@ pub(super) fn referrers(
         let held = response.headers_mut();
         held.insert(headers::FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
     }
-    response
+    with_next(response, asked, more_after.map(|digest| digest.to_string()).as_deref())
 }
 
 fn entry(descriptor: &Descriptor) -> Entry<'_> {
@@ -141,7 +142,6 @@ fn entry(descriptor: &Descriptor) -> Entry<'_> {
 mod tests {
     use super::*;
     use http::HeaderMap;
-    use oci::Digest;
 
     fn asked<'r>(path: &'r str, query: Option<&'r str>, headers: &'r HeaderMap) -> Asked<'r> {
         Asked { path, query, headers, is_head: false }
@@ -182,7 +182,11 @@ mod tests {
             is_foreign: false,
         };
         let headers = HeaderMap::new();
-        let response = referrers(&[descriptor], true, &asked("/", None, &headers));
+        let here = asked("/v2/a/referrers/x", Some("artifactType=a%2Fb&n=1"), &headers);
+        let response = referrers(&[descriptor], true, Some(digest), &here);
+        let link = response.headers()["link"].to_str().unwrap();
+        assert!(link.starts_with("</v2/a/referrers/x?last=sha256%3A"), "{link}");
+        assert!(link.ends_with("&artifactType=a%2Fb&n=1>; rel=\"next\""), "{link}");
         assert_eq!(response.headers()["oci-filters-applied"], "artifactType");
         assert_eq!(response.headers()["content-type"], INDEX);
         let bytes = response.body().bytes_at_hand().unwrap();

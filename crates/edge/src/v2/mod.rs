@@ -71,7 +71,7 @@ pub(crate) async fn answer(
             push::with_upload(response, &refusal, &asked)
         }
     };
-    if fate.ends_connection() {
+    if fate.ends_connection().await {
         framing::set_close(parts.version, &mut response);
     }
     response.headers_mut().insert(headers::API_VERSION, headers::REGISTRY_2_0);
@@ -85,8 +85,8 @@ async fn respond(served: Served, asked: &Asked<'_>, trail: &mut Trail) -> Respon
         What::Manifest(content) => manifest::answer(&content, asked),
         What::Blob(blob) => blob::answer(blob, asked, trail).await,
         What::Tags { name, tags, more_after } => lists::tags(&name, &tags, more_after, asked),
-        What::Referrers { descriptors, filter } => {
-            lists::referrers(&descriptors, filter.is_some(), asked)
+        What::Referrers { descriptors, filter, more_after } => {
+            lists::referrers(&descriptors, filter.is_some(), more_after, asked)
         }
         What::Catalog { names, more_after } => lists::catalog(&names, more_after, asked),
         What::Upload(state) => push::upload(&state, asked),
