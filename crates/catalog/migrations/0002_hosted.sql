@@ -19,7 +19,7 @@ CREATE TABLE name (
     name TEXT NOT NULL PRIMARY KEY,
     -- Its first segment.
     repository TEXT NOT NULL,
-    -- The number of the last change of its hosted manifests or its tags. What was read under one number and is
+    -- The number of the last change of its hosted manifests, tags or pins. What was read under one number and is
     -- written under the same fits together.
     change BIGINT NOT NULL
 );

@@ -55,9 +55,11 @@ fn remove(path: &Path) -> std::io::Result<()> {
 /// Makes the copy durable, then known by its name.
 fn finish(part: &Path, path: &Path) -> std::io::Result<()> {
     std::fs::File::open(part)?.sync_all()?;
-    // Unlike a rename, this takes no other file's place.
-    std::fs::hard_link(part, path)?;
-    std::fs::remove_file(part)?;
+    // Not by a hard link, which would see to this: not every place for backups has them.
+    if path.exists() {
+        return Err(std::io::ErrorKind::AlreadyExists.into());
+    }
+    std::fs::rename(part, path)?;
     sync_directory(path)
 }
 

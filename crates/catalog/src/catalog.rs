@@ -181,7 +181,7 @@ impl Catalog {
     }
 
     /// Tags of a name that are not gone, in byte order, after one of them.
-    pub fn tags(&self, name: &Name, after: Option<&Tag>, limit: u32) -> Result<Vec<Tag>, Error> {
+    pub fn tags(&self, name: &Name, after: Option<&str>, limit: u32) -> Result<Vec<Tag>, Error> {
         self.0.readers.with(|c| tags::tags(c, name, after, limit))
     }
 

@@ -69,14 +69,17 @@ pub(crate) fn is_latest(connection: &Connection, migrations: &[&str]) -> rusqlit
 /// What to do about a file that is too new.
 fn way_back(path: &Path, found: i64, known: i64) -> String {
     let copies = (known + 1..=found).map(|version| snapshot_path(path, version));
+    let rebuild = "run `lockgate catalog rebuild`: it makes the catalog again from the store, without \
+                   pins by command and the history of resources";
     match copies.into_iter().find(|copy| copy.exists()) {
         Some(copy) => format!(
-            "start the newer Lockgate, or go back: move this file away and put {} in its place",
-            copy.display()
+            "start the newer Lockgate, or go back to the copy made before the migration, without what \
+             came since: `mv {old} {old}.newer`, remove {old}-wal if it is there, `mv {copy} {old}`; or \
+             {rebuild}",
+            old = path.display(),
+            copy = copy.display()
         ),
-        None => "start the newer Lockgate, or move this file away: a fresh catalog is then made, \
-                 and what it knew (pins, revisions, private marks) is lost"
-            .to_owned(),
+        None => format!("start the newer Lockgate, or {rebuild}"),
     }
 }
 

@@ -377,6 +377,10 @@ fn what_changed_since_the_mark_stops_the_collection() {
     let marked = catalog.mark(&app, &query).unwrap();
     assert_eq!(marked.dead_tags.len(), 1, "retention takes the tag, the pull keeps the rest");
     assert!(!marked.dead.iter().any(|dead| dead.is_manifest || dead.digest == digest("layer")));
+    // A pin in between.
+    write(&catalog, |w| w.pin(&app, &Reference::Tag(tag("v1")), at(160))).unwrap();
+    assert_eq!(collect(&marked), Err(WriteError::Conflict));
+    let marked = catalog.mark(&app, &query).unwrap();
     // A blob alone keeps only itself.
     write(&catalog, |w| w.used(&[(app.clone(), digest("lonely"))], at(150))).unwrap();
     collect(&marked).unwrap();

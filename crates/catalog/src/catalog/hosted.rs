@@ -52,7 +52,7 @@ impl Catalog {
         self.0.readers.with(|c| names::names_of(c, repository, after, limit))
     }
 
-    /// The number of the last change of a name's hosted manifests or tags; no number is used twice.
+    /// The number of the last change of a name's hosted manifests, tags or pins; none is used twice.
     /// `None`: it has neither content nor tags.
     pub fn name_change(&self, name: &Name) -> Result<Option<u64>, Error> {
         self.0.readers.with(|c| names::change(c, name))

@@ -25,10 +25,10 @@ pub(crate) fn tag(connection: &Connection, name: &Name, tag: &Tag) -> Result<Opt
 pub(crate) fn tags(
     connection: &Connection,
     name: &Name,
-    after: Option<&Tag>,
+    after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Tag>> {
     // No tag is empty, so the empty text comes before all of them.
-    let after = after.map_or("", Tag::as_str);
+    let after = after.unwrap_or_default();
     all(connection, TAGS, params![name.as_str(), after, limit], |row| tag_column(row, 0))
 }

@@ -49,8 +49,8 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
         Verb::DropContent { name, digest } => drop_content(c, name, digest),
         Verb::DropName { name } => drop_name(c, name),
         Verb::Pin { name, reference, at } => {
-            let params = params![name.as_str(), reference.to_string(), micros(*at)];
-            done(execute(c, PIN, params))
+            execute(c, PIN, params![name.as_str(), reference.to_string(), micros(*at)])?;
+            names::renumber(c, name)
         }
         Verb::Unpin { name, reference } => {
             let sql = "DELETE FROM pin WHERE name = $1 AND reference = $2";

@@ -140,6 +140,8 @@ pub(super) fn push_manifest(c: &Connection, pushed: &PushedManifest) -> Result<(
     expect_quota(c, name, pushed.quota_bytes, before)
 }
 
+const IS_SAFE: &str = "SELECT 1 FROM content \
+    WHERE name = $1 AND digest = $2 AND is_hosted = 1 AND is_kept = 1";
 const IS_HERE: &str = crate::read::hosted::IS_HERE;
 const HOST: &str = "UPDATE content SET is_hosted = 1, \
     last_used = CASE WHEN last_used < $3 THEN $3 ELSE last_used END \
@@ -156,6 +158,9 @@ pub(super) fn adopt(
     at: Timestamp,
 ) -> Result<(), Failure> {
     let text = digest.to_string();
+    if exists(c, IS_SAFE, params![name.as_str(), text])? {
+        return Ok(());
+    }
     keep::revive(c, &text)?;
     if !exists(c, IS_HERE, params![name.as_str(), text])? {
         return Err(Failure::Conflict);

@@ -29,6 +29,15 @@ pub(super) fn note(c: &Connection, name: &Name) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Gives a name its next number, if it has a row: for what a mark must know of and is no content.
+pub(super) fn renumber(c: &Connection, name: &Name) -> Result<(), Failure> {
+    if exists(c, KNOWN, params![name.as_str()])? {
+        execute(c, NEXT, [])?;
+        execute(c, CHANGE, params![name.as_str()])?;
+    }
+    Ok(())
+}
+
 /// Gives a name its next number, and makes the row if there is none.
 pub(super) fn changed(c: &Connection, name: &Name) -> Result<(), Failure> {
     execute(c, NEXT, [])?;
