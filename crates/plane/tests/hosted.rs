@@ -1,5 +1,6 @@
 //! Hosted repositories: what is pushed is there, whole, until somebody takes it away; and what may
 //! not be pushed or taken away is refused with the reason.
+#![allow(clippy::unwrap_used, reason = "what cannot be had is a failed test")]
 
 mod support;
 

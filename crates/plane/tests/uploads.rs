@@ -1,4 +1,5 @@
 //! Uploads: every way to bring a blob in, broken off and gone on with, whoever ends first.
+#![allow(clippy::unwrap_used, reason = "what cannot be had is a failed test")]
 
 mod support;
 

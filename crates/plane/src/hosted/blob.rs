@@ -29,8 +29,9 @@ struct Held<'d> {
     hold: Arc<Hold>,
 }
 
-/// Takes an upload in. With a wrong digest its session is over; with trouble of our own it stays, so
-/// that the client may try its last request again.
+/// Takes an upload in. With a wrong digest its session is over; with trouble of the store it stays, so
+/// that the client may try its last request again. When only the catalog cannot be written, the bytes
+/// are here and the row may still follow.
 pub(super) async fn take_in(
     core: &Arc<Core>,
     name: &HostedName,
