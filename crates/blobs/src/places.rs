@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::layout;
 use crate::object::ObjectPlace;
 use crate::place::Place;
+use crate::reading::Reading;
 use crate::store::Store;
 use oci::Digest;
 use std::io::{self, Read, Write};
@@ -128,5 +129,26 @@ impl Store {
     /// The URLs of the places in order, without secrets.
     pub fn places(&self) -> Vec<String> {
         self.open_places().iter().map(OpenPlace::url).collect()
+    }
+
+    /// Blocks: removes a blob from every place but one, which must have it, with the same length.
+    /// Who reads it there goes on. Whether something was removed.
+    pub fn remove_elsewhere(&self, digest: &Digest, keep: &OpenPlace) -> Result<bool, Error> {
+        let Some(kept) = Reading::open(keep, digest)? else {
+            return Err(Error::Absent { path: keep.name(digest) });
+        };
+        let mut removed = false;
+        for place in self.open_places().iter().filter(|place| !place.is(keep)) {
+            let Some(other) = Reading::open(place, digest)? else { continue };
+            if other.size_bytes() == kept.size_bytes() {
+                removed |= self.remove_from(place, digest)?.is_some();
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Whether a place is the one that is written to.
+    pub fn is_first(&self, place: &OpenPlace) -> bool {
+        self.first_place().is(place)
     }
 }

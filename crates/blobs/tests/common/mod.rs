@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 pub(crate) mod contract;
+pub(crate) mod objects;
 
 use blobs::{Blob, Error, Options, PartReader, ReadHow, Store};
 use bytes::Bytes;
