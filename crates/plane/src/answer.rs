@@ -47,6 +47,8 @@ pub enum What {
         descriptors: Vec<Descriptor>,
         /// The artifact type they were filtered by (`OCI-Filters-Applied: artifactType`).
         filter: Option<String>,
+        /// There is more: ask again with this as `last`.
+        more_after: Option<Digest>,
     },
     /// An upload session, as it stands.
     Upload(UploadState),

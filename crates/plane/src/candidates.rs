@@ -5,14 +5,14 @@
 
 use crate::refusal::Refusal;
 use crate::routes::Routes;
-use crate::view::{Hosted, Kind, Remote, Repository, Virtual};
+use crate::view::{Hosted, Kind, Member, Remote, Repository, Virtual};
 use oci::{Name, NameError};
 use policy::{Access, Action, Denial, Intent, Leave, Object, Principal};
 use std::sync::Arc;
 
 /// Virtual repositories within virtual repositories; loading refuses cycles, this bounds the rest.
 const DEPTH_MAX: usize = 16;
-/// Candidates of one name.
+/// Candidates of one name; loading refuses more members, those of nested ones counted.
 const CANDIDATES_MAX: usize = 64;
 
 /// A name below a remote repository.
@@ -80,6 +80,18 @@ impl Candidate {
         }
     }
 
+    /// Whether the principal may ask this of it. Costs no I/O.
+    pub(crate) fn may(
+        &self,
+        access: &Access,
+        principal: &Principal,
+        action: Action,
+        object: &Object,
+    ) -> Result<Leave, Denial> {
+        let (intent, scope) = (intent(action, self.name(), object), self.scope());
+        policy::may_ask_one(access, principal, &intent, scope.as_deref())
+    }
+
     /// How long a presigned URL may be good for, if blobs are redirected at all.
     pub(crate) fn redirect(&self) -> Option<std::time::Duration> {
         match self {
@@ -95,19 +107,21 @@ pub(crate) struct Found {
     pub(crate) repository: Arc<Repository>,
     /// In order. Empty: a virtual repository none of whose members is asked for this name.
     pub(crate) candidates: Vec<Candidate>,
-    /// Where a push goes.
-    pub(crate) push_to: PushTo,
+    /// A member of a virtual repository claims the name, so that no other is asked for it.
+    is_claimed: bool,
+    /// Of a virtual repository: the candidate that takes pushes.
+    target: Option<HostedName>,
     /// The registry named by `?ns=`, if the request was routed by it.
     pub(crate) namespace: Option<String>,
 }
 
 /// Where a push goes.
-#[derive(Clone)]
-pub(crate) enum PushTo {
-    Hosted(HostedName),
+pub(crate) enum PushTo<'f> {
+    Hosted(&'f HostedName),
     /// A remote repository takes none.
-    Remote(Located),
-    /// The virtual repository names no target, or its target does not take this name.
+    Remote(&'f Located),
+    /// The virtual repository names no target, or its target is not asked for this name: what is
+    /// pushed there could not be pulled here.
     Nowhere,
 }
 
@@ -120,7 +134,7 @@ impl std::fmt::Debug for Found {
 
 impl Found {
     /// Whether the principal may ask this of any candidate. Costs no I/O; without it, no upstream
-    /// is asked and nothing is said about existence.
+    /// is asked and nothing is said about existence. Fails with the denial of the first.
     pub(crate) fn may_ask(
         &self,
         access: &Access,
@@ -131,23 +145,22 @@ impl Found {
         if matches!(action, Action::Push | Action::Delete) {
             return self.may_push(access, principal, action, object);
         }
-        let asked: Vec<(Intent, Option<String>)> = self
-            .candidates
-            .iter()
-            .map(|candidate| (intent(action, candidate.name(), object), candidate.scope()))
-            .collect();
-        if asked.is_empty() {
-            return Err(Refusal::NoRepository(format!(
-                "no member of the virtual repository {} is asked for this name; see include, \
-                 exclude, rewrite and claims of its members",
-                self.repository.name()
-            )));
+        let mut first = None;
+        for candidate in &self.candidates {
+            match candidate.may(access, principal, action, object) {
+                Ok(leave) => return Ok(leave),
+                Err(denial) => first = first.or(Some(denial)),
+            }
         }
-        let candidates: Vec<policy::Candidate<'_>> = asked
-            .iter()
-            .map(|(intent, scope)| policy::Candidate { intent, private_to: scope.as_deref() })
-            .collect();
-        Ok(policy::may_ask(access, principal, &candidates)?)
+        Err(first.map_or_else(|| self.nobody_is_asked(), Refusal::from))
+    }
+
+    fn nobody_is_asked(&self) -> Refusal {
+        Refusal::NoRepository(format!(
+            "no member of the virtual repository {} is asked for this name; see include, exclude, \
+             rewrite and claims of its members",
+            self.repository.name()
+        ))
     }
 
     fn may_push(
@@ -157,16 +170,33 @@ impl Found {
         action: Action,
         object: &Object,
     ) -> Result<Leave, Refusal> {
-        let name = match &self.push_to {
+        let name = match self.push_to() {
             PushTo::Hosted(hosted) => &hosted.name,
             PushTo::Remote(located) => &located.name,
-            PushTo::Nowhere => {
-                return Err(Denial::no_push_target(self.repository.name()).into());
-            }
+            PushTo::Nowhere => return Err(self.no_target().into()),
         };
         let intent = intent(action, name, object);
-        let candidate = policy::Candidate { intent: &intent, private_to: None };
-        Ok(policy::may_ask(access, principal, &[candidate])?)
+        Ok(policy::may_ask_one(access, principal, &intent, None)?)
+    }
+
+    /// Where a push goes.
+    pub(crate) fn push_to(&self) -> PushTo<'_> {
+        match (&self.repository.kind, self.candidates.first()) {
+            (Kind::Virtual(_), _) => self.target.as_ref().map_or(PushTo::Nowhere, PushTo::Hosted),
+            (_, Some(Candidate::Hosted(hosted))) => PushTo::Hosted(hosted),
+            (_, Some(Candidate::Remote(located))) => PushTo::Remote(located),
+            (_, None) => PushTo::Nowhere,
+        }
+    }
+
+    fn no_target(&self) -> Denial {
+        let whole = self.repository.name();
+        let members = self.candidates.iter().map(|candidate| candidate.repository().name());
+        let members: Vec<&Name> = members.collect();
+        match self.is_claimed {
+            true => Denial::claimed_elsewhere(whole, &members),
+            false => Denial::no_push_target(whole),
+        }
     }
 
     /// The one candidate of a name that is not of a virtual repository, or the first.
@@ -194,10 +224,15 @@ pub(crate) fn of(
     repository: &Arc<Repository>,
     rest: &str,
 ) -> Result<Found, NameError> {
-    let push_to = push_to(routes, repository, rest, DEPTH_MAX)?;
-    let union = union(routes, repository, rest, DEPTH_MAX)?;
-    let repository = repository.clone();
-    Ok(Found { repository, candidates: union.candidates, push_to, namespace: None })
+    let Union { candidates, is_claimed } = union(routes, repository, rest, DEPTH_MAX)?;
+    let target = match &repository.kind {
+        Kind::Virtual(members) => target(routes, members, rest, DEPTH_MAX),
+        _ => None,
+    };
+    // A target that is no candidate (somebody else claims the name) would hold what nobody finds.
+    let is_found = |target: &HostedName| candidates.iter().any(|it| *it.name() == target.name);
+    let target = target.filter(is_found);
+    Ok(Found { repository: repository.clone(), candidates, is_claimed, target, namespace: None })
 }
 
 fn union(
@@ -206,16 +241,10 @@ fn union(
     rest: &str,
     depth: usize,
 ) -> Result<Union, NameError> {
-    let is_claimed = false;
+    let one = |candidate| Union { candidates: vec![candidate], is_claimed: false };
     Ok(match &repository.kind {
-        Kind::Remote(remote) => {
-            let candidates = vec![Candidate::Remote(remote_name(repository, remote, rest)?)];
-            Union { candidates, is_claimed }
-        }
-        Kind::Hosted(hosted) => {
-            let candidates = vec![Candidate::Hosted(hosted_name(repository, hosted, rest)?)];
-            Union { candidates, is_claimed }
-        }
+        Kind::Remote(remote) => one(Candidate::Remote(remote_name(repository, remote, rest)?)),
+        Kind::Hosted(hosted) => one(Candidate::Hosted(hosted_name(repository, hosted, rest)?)),
         Kind::Virtual(members) => members_of(routes, members, rest, depth),
     })
 }
@@ -230,8 +259,9 @@ fn members_of(routes: &Routes, members: &Virtual, rest: &str, depth: usize) -> U
     for member in &members.members {
         let Some(repository) = routes.repository(&member.repository) else { continue };
         let is_claimed = member.claims(rest);
-        let named = member.name(rest).map(|name| union(routes, repository, &name, depth - 1));
-        let of_member = match named {
+        let named = name_below(member, repository, rest);
+        let of_member = named.map(|name| union(routes, repository, &name, depth - 1));
+        let of_member = match of_member {
             Some(Ok(union)) => union,
             // Claimed, and yet the member is not asked for it: then nobody is.
             _ => Union::default(),
@@ -243,36 +273,39 @@ fn members_of(routes: &Routes, members: &Virtual, rest: &str, depth: usize) -> U
             }
             false => &mut all,
         };
-        let room = CANDIDATES_MAX.saturating_sub(into.candidates.len());
-        into.candidates.extend(of_member.candidates.into_iter().take(room));
+        for candidate in of_member.candidates {
+            // Two ways may lead to the same; it is asked once.
+            let is_known = into.candidates.iter().any(|it| it.name() == candidate.name());
+            if !is_known && into.candidates.len() < CANDIDATES_MAX {
+                into.candidates.push(candidate);
+            }
+        }
     }
     if all.is_claimed { claimed } else { all }
 }
 
-fn push_to(
-    routes: &Routes,
-    repository: &Arc<Repository>,
-    rest: &str,
-    depth: usize,
-) -> Result<PushTo, NameError> {
-    Ok(match &repository.kind {
-        Kind::Remote(remote) => PushTo::Remote(remote_name(repository, remote, rest)?),
-        Kind::Hosted(hosted) => PushTo::Hosted(hosted_name(repository, hosted, rest)?),
-        Kind::Virtual(members) => {
-            let target = members.push_to.as_ref().and_then(|target| {
-                let member = members.members.iter().find(|it| it.repository == *target)?;
-                // A name that somebody else claims would be pushed where nobody finds it.
-                let is_anothers =
-                    !member.claims(rest) && members.members.iter().any(|other| other.claims(rest));
-                let name = member.name(rest).filter(|_| !is_anothers && depth > 0)?;
-                Some((routes.repository(target)?, name))
-            });
-            match target {
-                Some((repository, name)) => push_to(routes, repository, &name, depth - 1)?,
-                None => PushTo::Nowhere,
-            }
-        }
-    })
+/// What a name below a virtual repository is called below a member; `None`: it is not asked for it.
+/// Patterns speak of Docker Hub's official images with the `library/` that nobody writes.
+fn name_below(member: &Member, repository: &Repository, rest: &str) -> Option<String> {
+    let name = member.rewritten(rest)?;
+    let name = match &repository.kind {
+        Kind::Remote(remote) => remote.below(&name).ok()?.to_string(),
+        _ => name.into_owned(),
+    };
+    member.takes(&name).then_some(name)
+}
+
+/// The hosted repository that takes pushes of a name below a virtual one.
+fn target(routes: &Routes, members: &Virtual, rest: &str, depth: usize) -> Option<HostedName> {
+    let wanted = members.push_to.as_ref().filter(|_| depth > 0)?;
+    let member = members.members.iter().find(|it| it.repository == *wanted)?;
+    let repository = routes.repository(wanted)?;
+    let name = name_below(member, repository, rest)?;
+    match &repository.kind {
+        Kind::Remote(_) => None,
+        Kind::Hosted(hosted) => hosted_name(repository, hosted, &name).ok(),
+        Kind::Virtual(inner) => target(routes, inner, &name, depth - 1),
+    }
 }
 
 fn remote_name(

@@ -24,7 +24,8 @@ type Listed = Result<Arc<ListingState>, Failure>;
 #[derive(Clone)]
 pub(crate) struct Lists {
     shelf: Arc<Shelf>,
-    flights: Flights<(Name, ListingOf), Option<Listed>>,
+    /// By the upstream that is asked, too: its words are not another's.
+    flights: Flights<(Name, ListingOf, u64), Option<Listed>>,
 }
 
 impl Lists {
@@ -58,23 +59,25 @@ impl Lists {
         located: &Located,
         of: ListingOf,
     ) -> Result<(Arc<ListingState>, CacheState), Refusal> {
-        let freshness = &located.remote.freshness;
+        let (freshness, epoch) = (&located.remote.freshness, located.remote.epoch);
         let known = self.shelf.listing(&located.name, &of).await;
-        if let Some(listing) = &known {
+        // What another upstream listed says nothing of what this one has.
+        let is_its_own = |listing: &&Arc<ListingState>| listing.epoch.is_none_or(|of| of == epoch);
+        if let Some(listing) = known.as_ref().filter(is_its_own) {
             let age = self.shelf.clock.since(listing.at);
             let state = |status| CacheState { status, age: Some(age) };
             // A list has the freshness of a tag of its own.
             match freshness.judge(&located.name, &LIST, age) {
                 Verdict::Fresh => return Ok((listing.clone(), state(CacheStatus::Hit))),
                 Verdict::ServeAndAsk => {
-                    let key = (located.name.clone(), of.clone());
+                    let key = (located.name.clone(), of.clone(), epoch);
                     self.flights.launch(key, || self.ask(located, &of, Class::Revalidation));
                     return Ok((listing.clone(), state(CacheStatus::Stale)));
                 }
                 Verdict::Ask => {}
             }
         }
-        let key = (located.name.clone(), of.clone());
+        let key = (located.name.clone(), of.clone(), epoch);
         let (listed, joined) =
             self.flights.join(key, || self.ask(located, &of, Class::Waiting)).await;
         let failure = match listed.flatten() {
@@ -123,11 +126,7 @@ impl Lists {
                     upstream.referrers(name, subject, class).await.map(|list| index(&list))
                 }
             };
-            Some(
-                body.map(|body| {
-                    shelf.note_listing(&located.name, &of, Bytes::from(body.to_string()))
-                }),
-            )
+            Some(body.map(|body| shelf.note_listing(&located, &of, Bytes::from(body.to_string()))))
         }
     }
 }

@@ -62,7 +62,8 @@ pub(crate) type Fetch = Result<Fetched, FetchFailure>;
 #[derive(Clone)]
 pub(crate) struct Manifests {
     shelf: Arc<Shelf>,
-    flights: Flights<(Name, Reference), Fetch>,
+    /// By the upstream that is asked, too: who asks another does not wait for this one.
+    flights: Flights<(Name, Reference, u64), Fetch>,
 }
 
 impl Manifests {
@@ -78,7 +79,7 @@ impl Manifests {
         reference: &Reference,
         class: Class,
     ) -> (Fetch, bool) {
-        let key = (located.name.clone(), reference.clone());
+        let key = (located.name.clone(), reference.clone(), located.remote.epoch);
         let (fetch, joined) = self.flights.join(key, || self.work(located, reference, class)).await;
         let lost =
             || Err(FetchFailure::Internal("the fetch was ended by a bug; see the log".into()));
@@ -104,9 +105,8 @@ impl Manifests {
                 }
                 Err(failure) => {
                     if failure.kind() == FailureKind::Absent {
-                        let ttl = located.remote.freshness.absent_ttl;
-                        let (thing, reason) = (Thing::Manifest(reference), failure.reason());
-                        shelf.memory.put_absence(&located.name, &thing, reason, ttl);
+                        let thing = Thing::Manifest(reference);
+                        shelf.memory.put_absence(&located, &thing, failure.reason());
                     }
                     Err(FetchFailure::Upstream(failure))
                 }

@@ -4,6 +4,7 @@
 //! something, at once; the catalog follows behind.
 
 use crate::answer::ManifestContent;
+use crate::candidates::Located;
 use bytes::Bytes;
 use jiff::Timestamp;
 use moka::sync::Cache;
@@ -68,6 +69,9 @@ impl ContentState {
 pub(crate) struct ListingState {
     pub(crate) body: Bytes,
     pub(crate) at: Timestamp,
+    /// Which upstream gave it; see [`Remote::epoch`](crate::view::Remote). `None`: one of before this
+    /// process, which counts as the same.
+    pub(crate) epoch: Option<u64>,
 }
 
 /// Which list of a name.
@@ -88,6 +92,8 @@ pub(crate) enum Thing {
 #[derive(Clone, Debug)]
 pub(crate) struct Absence {
     until: Instant,
+    /// Which upstream said so; see [`Remote::epoch`](crate::view::Remote).
+    epoch: u64,
     pub(crate) reason: Arc<str>,
 }
 
@@ -225,23 +231,27 @@ impl Memory {
         self.listings.insert((name.clone(), of.clone()), state);
     }
 
-    pub(crate) fn absence(&self, name: &Name, thing: &Thing) -> Option<Absence> {
-        let key = (name.clone(), thing.clone());
+    /// What the upstream that is asked now said not long ago. What another said, which stood behind
+    /// the name before, is no word about this one.
+    pub(crate) fn absence(&self, located: &Located, thing: &Thing) -> Option<Absence> {
+        let key = (located.name.clone(), thing.clone());
         let absence = self.absences.get(&key)?;
-        if absence.until > Instant::now() {
+        if absence.until > Instant::now() && absence.epoch == located.remote.epoch {
             return Some(absence);
         }
         self.absences.invalidate(&key);
         None
     }
 
-    pub(crate) fn put_absence(&self, name: &Name, thing: &Thing, reason: &str, ttl: Duration) {
+    pub(crate) fn put_absence(&self, located: &Located, thing: &Thing, reason: &str) {
+        let remote = &located.remote;
+        let ttl = remote.freshness.absent_ttl;
         if ttl.is_zero() {
             return;
         }
         let until = Instant::now() + ttl.min(Duration::from_secs(24 * 3600));
-        let absence = Absence { until, reason: reason.into() };
-        self.absences.insert((name.clone(), thing.clone()), absence);
+        let absence = Absence { until, epoch: remote.epoch, reason: reason.into() };
+        self.absences.insert((located.name.clone(), thing.clone()), absence);
     }
 
     pub(crate) fn forget_absence(&self, name: &Name, thing: &Thing) {

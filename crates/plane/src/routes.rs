@@ -90,12 +90,11 @@ impl Routes {
     /// The longest path that the name begins with, and the rest; else the host that it begins with.
     fn path<'n>(&self, name: &'n str) -> Option<(&Arc<Repository>, &'n str)> {
         let slashes = name.match_indices('/').map(|(at, _)| at);
-        let ends: Vec<usize> = slashes.take(self.path_segments_max).collect();
-        let by_path = ends.into_iter().rev().find_map(|end| {
+        let by_path = slashes.take(self.path_segments_max).filter_map(|end| {
             let repository = self.by_path.get(&name[..end])?;
             Some((repository, &name[end + 1..]))
         });
-        by_path.or_else(|| {
+        by_path.last().or_else(|| {
             let (first, rest) = name.split_once('/')?;
             Some((self.host(first)?, rest))
         })
@@ -121,9 +120,10 @@ impl Routes {
         rest: &str,
         namespace: Option<String>,
     ) -> Result<Found, Refusal> {
-        let named = candidates::of(self, repository, rest)
+        let mut found = candidates::of(self, repository, rest)
             .map_err(|error| Refusal::Route(RouteError::Name(error)))?;
-        Ok(Found { repository: repository.clone(), namespace, ..named })
+        found.namespace = namespace;
+        Ok(found)
     }
 
     fn no_repository(&self, name: &str) -> Refusal {

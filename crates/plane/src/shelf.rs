@@ -6,6 +6,7 @@
 //! catalog behind; no request waits for a write (design, invariants 12 and 13).
 
 use crate::answer::ManifestContent;
+use crate::candidates::Located;
 use crate::clock::Clock;
 use crate::holds::Holds;
 use crate::memory::{ContentState, ListingOf, ListingState, Memory, TagState};
@@ -215,7 +216,7 @@ impl Shelf {
         }
         let row = self.blocking(move |shelf| shelf.catalog.listing(&key.0, &key.1.key())).await?;
         let row = row.ok()??;
-        let state = Arc::new(ListingState { body: row.body, at: row.at });
+        let state = Arc::new(ListingState { body: row.body, at: row.at, epoch: None });
         Some(self.memory.recall_listing(name, of, state))
     }
 
@@ -306,12 +307,13 @@ impl Shelf {
 
     pub(crate) fn note_listing(
         &self,
-        name: &Name,
+        located: &Located,
         of: &ListingOf,
         body: Bytes,
     ) -> Arc<ListingState> {
-        let at = self.clock.now();
-        let state = Arc::new(ListingState { body: body.clone(), at });
+        let (name, at) = (&located.name, self.clock.now());
+        let epoch = Some(located.remote.epoch);
+        let state = Arc::new(ListingState { body: body.clone(), at, epoch });
         self.memory.put_listing(name, of, state.clone());
         let mut batch = Batch::new();
         batch.put_listing(name, of.key(), body, at);

@@ -56,7 +56,8 @@ enum Found {
 pub(crate) struct Resolver {
     shelf: Arc<Shelf>,
     manifests: Manifests,
-    revalidations: Flights<(Name, Tag), Found>,
+    /// By the upstream that is asked, too: who asks another does not wait for this one.
+    revalidations: Flights<(Name, Tag, u64), Found>,
     quiet: Cache<(Name, Tag), ()>,
 }
 
@@ -91,7 +92,10 @@ impl Resolver {
         let freshness = &located.remote.freshness;
         let age = self.shelf.clock.since(state.checked_at);
         if let Some(since) = state.gone_since {
-            if age < freshness.absent_ttl {
+            // Another upstream than the one that said so may stand behind the name by now.
+            let thing = Thing::Manifest(Reference::Tag(tag.clone()));
+            let is_its_word = self.shelf.memory.absence(located, &thing).is_some();
+            if is_its_word && age < freshness.absent_ttl {
                 return self.deleted(located, tag, known, since);
             }
         } else {
@@ -123,6 +127,7 @@ impl Resolver {
         }
         // Somebody waits for the answer: it is not background work.
         let ask = || self.ask(located, tag, known.state, Class::Waiting);
+        let key = (key.0, key.1, located.remote.epoch);
         let (found, _) = self.revalidations.join(key, ask).await;
         match found {
             Some(Found::Same) => Ok(known.resolved(CacheStatus::Revalidated, Duration::ZERO, true)),
@@ -152,6 +157,7 @@ impl Resolver {
     fn ask_behind(&self, located: &Located, tag: &Tag, state: TagState) {
         let key = (located.name.clone(), tag.clone());
         if !self.quiet.contains_key(&key) {
+            let key = (key.0, key.1, located.remote.epoch);
             self.revalidations.launch(key, || self.ask(located, tag, state, Class::Revalidation));
         }
     }
@@ -183,6 +189,7 @@ impl Resolver {
         // HEAD costs nothing of Docker Hub's pull limit; a GET does.
         match upstream.head_manifest(&located.upstream_name, &reference, class).await {
             Ok(head) if head.digest == Some(state.digest) => {
+                self.shelf.memory.forget_absence(&located.name, &Thing::Manifest(reference));
                 let mut batch = Batch::new();
                 self.shelf.note_tag(&mut batch, &located.name, tag, &state.digest);
                 self.shelf.submit(batch);
@@ -205,6 +212,8 @@ impl Resolver {
         failure: FetchFailure,
     ) -> Found {
         if failure.is_absent() {
+            let thing = Thing::Manifest(Reference::Tag(tag.clone()));
+            self.shelf.memory.put_absence(located, &thing, failure.reason());
             Found::Gone(self.shelf.note_gone(&located.name, tag, state))
         } else {
             Found::Unknown(failure)
@@ -282,7 +291,7 @@ impl Resolver {
         class: Class,
     ) -> Result<Resolved, Refusal> {
         let thing = Thing::Manifest(reference.clone());
-        if let Some(absence) = self.shelf.memory.absence(&located.name, &thing) {
+        if let Some(absence) = self.shelf.memory.absence(located, &thing) {
             let reason = absence.reason.to_string();
             return Err(Refusal::Absent { code: ErrorCode::ManifestUnknown, reason });
         }
@@ -312,7 +321,7 @@ impl Resolver {
             true => (ErrorCode::ManifestUnknown, Thing::Manifest(reference.clone())),
             false => (ErrorCode::BlobUnknown, Thing::Blob(*digest)),
         };
-        if let Some(absence) = self.shelf.memory.absence(&located.name, &thing) {
+        if let Some(absence) = self.shelf.memory.absence(located, &thing) {
             return Err(Refusal::Absent { code, reason: absence.reason.to_string() });
         }
         let Some(upstream) = &located.remote.upstream else {
@@ -337,8 +346,7 @@ impl Resolver {
             }
             Err(failure) => {
                 if failure.kind() == FailureKind::Absent {
-                    let ttl = located.remote.freshness.absent_ttl;
-                    self.shelf.memory.put_absence(&located.name, &thing, failure.reason(), ttl);
+                    self.shelf.memory.put_absence(located, &thing, failure.reason());
                 }
                 Err(crate::fill::refusal_of(&failure, code))
             }

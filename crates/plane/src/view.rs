@@ -25,7 +25,7 @@ pub(crate) use repository::{Hosted, Kind, Remote, Repository};
 pub(crate) use rules::Retention;
 #[cfg(test)]
 pub(crate) use rules::Untagged;
-pub(crate) use virtuals::Virtual;
+pub(crate) use virtuals::{Member, Virtual};
 
 /// What is in force.
 pub struct View {
@@ -54,7 +54,7 @@ impl View {
         let upstreams = upstreams::build(&set, before, metrics, &mut problems);
         let mut repositories = Vec::new();
         for (document, spec) in set.repositories() {
-            match Repository::new(document, spec, &upstreams) {
+            match Repository::new(document, spec, &upstreams, before) {
                 Ok(repository) => repositories.push(Arc::new(repository)),
                 Err(problem) => problems.push(*problem),
             }

@@ -34,6 +34,26 @@ impl Denial {
         )
     }
 
+    /// A push by a virtual repository's name that other members claim. `members`: those that are
+    /// asked for it.
+    pub fn claimed_elsewhere(repository: &Name, members: &[&Name]) -> Self {
+        let shown: Vec<String> = members.iter().take(2).map(|it| short(it.as_str())).collect();
+        let members = match shown.as_slice() {
+            [] => "a member that is not asked for it".to_owned(),
+            shown => format!("member {}", shown.join(" and ")),
+        };
+        Self::new(
+            repository.as_str(),
+            "claims",
+            format!(
+                "in the virtual Repository {repository}, this name is claimed by {members}, where \
+                 pushes by this name do not go"
+            ),
+            "push to the member by its own name, or change claims or pushTo in spec.virtual"
+                .to_owned(),
+        )
+    }
+
     /// A push that would move a tag which must not move. `held`: what it names; `pattern`: the entry
     /// of `immutableTags` of `repository` that it fits.
     pub fn immutable_tag(
@@ -230,6 +250,12 @@ mod tests {
              `lockgate gc --dry-run` shows what can go"
         );
         assert_eq!(
+            told(&Denial::claimed_elsewhere(&name("all"), &[&name("quay.io")])),
+            "denied by all/claims: in the virtual Repository all, this name is claimed by member \
+             quay.io, where pushes by this name do not go; push to the member by its own name, or \
+             change claims or pushTo in spec.virtual"
+        );
+        assert_eq!(
             told(&Denial::no_push_target(&name("all"))),
             "denied by all/pushTo: no member of the virtual Repository all takes pushes of this \
              name; push to a hosted repository by its own name, or see pushTo and claims in \
@@ -268,6 +294,7 @@ mod tests {
             Denial::immutable_delete(&long, &tag, &held, &pattern, &long),
             Denial::over_quota(&long, u64::MAX, u64::MAX, u64::MAX, u64::MAX),
             Denial::no_push_target(&long),
+            Denial::claimed_elsewhere(&long, &[&long, &long, &long]),
             Denial::no_candidate(),
             Denial::foreign_namespace(&"x".repeat(1000)),
         ];

@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 /// the recursion here.
 const MAX_LEVELS: usize = 16;
 
+/// Remote and hosted repositories that a virtual one leads to, by every way: each may be asked by one
+/// request.
+const MAX_LEAVES: usize = 64;
+
 type Repositories<'a> = BTreeMap<&'a str, (&'a Document, &'a RepositorySpec)>;
 
 /// Adds what is wrong with the members of virtual repositories.
@@ -26,10 +30,10 @@ pub(crate) fn check(set: &Set, problems: &mut Vec<Problem>) {
             check_push_to(document, union, &repositories, problems);
         }
     }
-    let mut walk = Walk { repositories, levels: BTreeMap::new(), path: Vec::new(), problems };
+    let mut walk = Walk { repositories, sizes: BTreeMap::new(), path: Vec::new(), problems };
     let names: Vec<&str> = walk.repositories.keys().copied().collect();
     for name in names {
-        walk.levels_of(name);
+        walk.size_of(name);
     }
 }
 
@@ -73,27 +77,44 @@ fn check_push_to(
     problems.push(problem(document, "spec.virtual.pushTo", message));
 }
 
+/// What is below a repository.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Virtual repositories within one another, itself included.
+    levels: usize,
+    /// Remote and hosted ones it leads to, by every way.
+    leaves: usize,
+}
+
+impl Size {
+    const LEAF: Self = Self { levels: 0, leaves: 1 };
+    /// Of what cannot be followed, or is told already.
+    const NONE: Self = Self { levels: 0, leaves: 0 };
+}
+
 /// Depth first, each repository once.
 struct Walk<'a, 'p> {
     repositories: Repositories<'a>,
-    /// How many levels of virtual repositories each one has, itself included; of those done.
-    levels: BTreeMap<&'a str, usize>,
+    /// Of those done.
+    sizes: BTreeMap<&'a str, Size>,
     /// The way to where we are.
     path: Vec<&'a str>,
     problems: &'p mut Vec<Problem>,
 }
 
 impl<'a> Walk<'a, '_> {
-    fn levels_of(&mut self, name: &'a str) -> usize {
-        if let Some(levels) = self.levels.get(name) {
-            return *levels;
+    fn size_of(&mut self, name: &'a str) -> Size {
+        if let Some(size) = self.sizes.get(name) {
+            return *size;
         }
-        let Some((document, spec)) = self.repositories.get(name).copied() else { return 0 };
-        let Some(union) = &spec.r#virtual else { return 0 };
+        let Some((document, spec)) = self.repositories.get(name).copied() else {
+            return Size::NONE;
+        };
+        let Some(union) = &spec.r#virtual else { return Size::LEAF };
         self.path.push(name);
-        let mut levels = 0;
         // Deeper ways than allowed are not followed; that they are too deep is told below.
         let may_go_on = self.path.len() <= MAX_LEVELS;
+        let mut size = Size::NONE;
         for (index, member) in union.members.iter().enumerate() {
             let member = member.repository.as_str();
             match self.path.iter().position(|on_the_way| *on_the_way == member) {
@@ -103,21 +124,35 @@ impl<'a> Walk<'a, '_> {
                     let message = format!("the members lead in a circle: {way}");
                     self.problems.push(problem(document, &path, message));
                 }
-                None if may_go_on => levels = levels.max(self.levels_of(member)),
+                None if may_go_on => {
+                    let below = self.size_of(member);
+                    size.levels = size.levels.max(below.levels);
+                    size.leaves = size.leaves.saturating_add(below.leaves);
+                }
                 None => {}
             }
         }
         self.path.pop();
-        levels += 1;
-        if !may_go_on || levels > MAX_LEVELS {
-            let message = format!(
+        size.levels += 1;
+        let message = if !may_go_on || size.levels > MAX_LEVELS {
+            Some(format!(
                 "at most {MAX_LEVELS} levels of virtual repositories may stand within one another"
-            );
+            ))
+        } else if size.leaves > MAX_LEAVES {
+            Some(format!(
+                "it leads to {} remote and hosted repositories, those of virtual members counted; \
+                 at most {MAX_LEAVES} may be asked for one name",
+                size.leaves
+            ))
+        } else {
+            None
+        };
+        if let Some(message) = message {
             self.problems.push(problem(document, "spec.virtual", message));
             // Told once is enough for those above.
-            levels = 0;
+            size = Size::NONE;
         }
-        self.levels.insert(name, levels);
-        levels
+        self.sizes.insert(name, size);
+        size
     }
 }

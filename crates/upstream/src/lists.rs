@@ -4,7 +4,6 @@ use crate::classify;
 use crate::endpoint::Endpoint;
 use crate::failover::Tour;
 use crate::failure::Failure;
-use crate::manifests;
 use crate::request::{self, Answer, Ask};
 use crate::settings::Class;
 use crate::upstream::Shared;
@@ -12,7 +11,7 @@ use crate::wire;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::LINK;
-use oci::{Descriptor, Digest, Manifest, MediaType, Reference, Tag};
+use oci::{Descriptor, Digest, Manifest, MediaType, Tag};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -188,7 +187,7 @@ pub(crate) async fn referrers(
     let mut tour = Tour::new(shared, &ask, 0);
     loop {
         let visit = tour.next().await?;
-        match referrers_at(shared, &visit.endpoint, &ask, subject).await {
+        match referrers_at(shared, &visit.endpoint, &ask).await {
             Ok((referrers, latency)) => {
                 tour.found(visit, latency);
                 return Ok(referrers);
@@ -202,14 +201,13 @@ async fn referrers_at(
     shared: &Shared,
     endpoint: &Endpoint,
     ask: &Ask,
-    subject: &Digest,
 ) -> Result<(Vec<Descriptor>, Duration), Failure> {
     let mut pages = Pages::new(shared, endpoint, ask.clone());
     let mut referrers = Vec::new();
     while let Some(answer) = pages.head().await? {
         let status = answer.status();
         if classify::is_unsupported(status) || status.is_redirection() {
-            return by_fallback_tag(shared, endpoint, ask, subject).await;
+            return Ok((Vec::new(), pages.latency()));
         }
         if status != StatusCode::OK {
             return Err(classify::failure(&shared.settings, endpoint, ask, answer).await);
@@ -223,31 +221,6 @@ async fn referrers_at(
         }
     }
     Ok((referrers, pages.latency()))
-}
-
-/// The referrers of a registry without the API: an index under a tag made of the digest
-/// (distribution-spec, "Referrers Tag Schema").
-async fn by_fallback_tag(
-    shared: &Shared,
-    endpoint: &Endpoint,
-    ask: &Ask,
-    subject: &Digest,
-) -> Result<(Vec<Descriptor>, Duration), Failure> {
-    let started = Instant::now();
-    let reference = Reference::Tag(Tag::referrers_fallback(subject));
-    let ask = manifests::ask(&ask.repository, &reference, ask.class);
-    let found = manifests::manifest_at(shared, endpoint, &ask, &reference).await;
-    let Some((answer, latency)) = manifests::or_nothing(found)? else {
-        return Ok((Vec::new(), started.elapsed()));
-    };
-    let label = || format!("{}: {}", endpoint.label(), ask.label());
-    let index = Manifest::parse(&answer.bytes, Some(&answer.media_type))
-        .map_err(|_| Failure::indeterminate(format!("{}: it is no index", label())))?;
-    if index.manifests.len() > REFERRERS_MAX {
-        let text = format!("{}: there are more than {REFERRERS_MAX} referrers", label());
-        return Err(Failure::indeterminate(text));
-    }
-    Ok((index.manifests, latency))
 }
 
 #[cfg(test)]

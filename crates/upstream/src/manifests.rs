@@ -3,7 +3,7 @@
 use crate::classify;
 use crate::endpoint::Endpoint;
 use crate::failover::Tour;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::origin;
 use crate::request::{self, Answer, Ask};
 use crate::settings::Class;
@@ -252,15 +252,6 @@ async fn head_blob_at(
         return Ok((BlobHead { size_bytes: None }, latency));
     }
     Err(classify::failure(&shared.settings, endpoint, ask, answer).await)
-}
-
-/// Nothing instead of an absence, for what need not be there.
-pub(crate) fn or_nothing<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(failure) if failure.kind() == FailureKind::Absent => Ok(None),
-        Err(failure) => Err(failure),
-    }
 }
 
 #[cfg(test)]

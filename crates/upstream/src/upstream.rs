@@ -190,8 +190,8 @@ impl Upstream {
         lists::tags(&self.0, &self.0.remote_name(repository), class).await
     }
 
-    /// What refers to `subject`: from the referrers API or, where there is none, from the fallback
-    /// tag. Nothing at all is found, and empty.
+    /// What refers to `subject`, by the referrers API; a registry without it lists nothing. What stands
+    /// under the fallback tag is asked for as any tag is, so that it is kept like one.
     ///
     /// # Errors
     /// Denied or indeterminate.

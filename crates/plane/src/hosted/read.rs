@@ -62,13 +62,11 @@ pub(crate) async fn tags(
     last: Option<&str>,
     n: usize,
 ) -> Result<(Vec<Tag>, Option<Tag>), Refusal> {
-    // What is no tag sorts among them all the same.
     let after = last.map(str::to_owned);
     let limit = u32::try_from(n).unwrap_or(u32::MAX).saturating_add(1);
     let asked = name.name.clone();
     let read = move |shelf: &Shelf| -> Result<Option<Vec<Tag>>, catalog::Error> {
-        let after = after.as_deref().and_then(|text| Tag::parse(text).ok());
-        let tags = shelf.catalog.tags(&asked, after.as_ref(), limit)?;
+        let tags = shelf.catalog.tags(&asked, after.as_deref(), limit)?;
         let is_known = !tags.is_empty() || shelf.catalog.name_change(&asked)?.is_some();
         Ok(is_known.then_some(tags))
     };

@@ -5,6 +5,7 @@ use super::{Held, JobState, PrefetchRequest};
 use crate::admin::AdminError;
 use crate::candidates::{Candidate, Found, Located};
 use crate::fill::FillReader;
+use crate::hosted;
 use crate::pipeline::{self, Brought};
 use crate::plane::Core;
 use crate::refusal::Refusal;
@@ -129,11 +130,13 @@ async fn item(
 ) -> Result<(), String> {
     let view = core.view();
     let (found, reference) = parse(&view, text).map_err(|error| error.to_string())?;
-    let located = found.candidates.into_iter().find_map(|candidate| match candidate {
-        Candidate::Remote(located) => Some(located),
-        Candidate::Hosted(_) => None,
-    });
-    let located = located.ok_or("it is hosted here: there is nothing to fetch")?;
+    let located = match holder(core, found.candidates, &reference).await? {
+        Holder::Remote(located) => located,
+        Holder::Hosted(digest) => {
+            job.change(core, |view| view.items[index].digest = Some(digest));
+            return Ok(());
+        }
+    };
     let mut seen = HashSet::new();
     let mut blobs = Vec::new();
     let digest = manifests(core, &located, &reference, platforms, &mut seen, &mut blobs).await?;
@@ -160,6 +163,40 @@ async fn item(
         }
     }
     problem.map_or(Ok(()), Err)
+}
+
+/// Who has what is to be fetched.
+enum Holder {
+    Remote(Located),
+    /// It is hosted here: there is nothing to fetch.
+    Hosted(Digest),
+}
+
+/// The candidate that clients get it from: as theirs, the search ends at one that cannot tell.
+async fn holder(
+    core: &Arc<Core>,
+    candidates: Vec<Candidate>,
+    reference: &Reference,
+) -> Result<Holder, String> {
+    let mut absent = None;
+    for candidate in candidates {
+        let holder = match candidate {
+            Candidate::Remote(located) => {
+                let resolved = core.resolver.resolve(&located, reference, Class::Prefetch).await;
+                resolved.map(|_| Holder::Remote(located))
+            }
+            Candidate::Hosted(hosted) => {
+                let resolved = hosted::manifest(core, &hosted, reference).await;
+                resolved.map(|resolved| Holder::Hosted(resolved.content.digest))
+            }
+        };
+        match holder {
+            Ok(holder) => return Ok(holder),
+            Err(Refusal::Absent { reason, .. }) => absent = absent.or(Some(reason)),
+            Err(refusal) => return Err(refusal.to_string()),
+        }
+    }
+    Err(absent.unwrap_or_else(|| "nobody is asked for it".to_owned()))
 }
 
 /// Fetches a manifest and those of its children that are wanted; gathers their blobs.

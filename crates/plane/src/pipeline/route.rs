@@ -32,11 +32,7 @@ impl Routed {
     pub(super) fn may_ask(&self, view: &View, principal: &Principal) -> Result<Leave, Refusal> {
         match &self.found {
             Some(found) => found.may_ask(&view.access, principal, self.action, &self.object),
-            None => {
-                let intent = self.unnamed();
-                let candidate = policy::Candidate { intent: &intent, private_to: None };
-                Ok(policy::may_ask(&view.access, principal, &[candidate])?)
-            }
+            None => Ok(policy::may_ask_one(&view.access, principal, &self.unnamed(), None)?),
         }
     }
 
@@ -47,8 +43,7 @@ impl Routed {
 
     /// Where a push goes. Asked after access, so that who may not push hears that.
     pub(super) fn push_target(&self) -> Result<HostedName, Refusal> {
-        let found = self.found.as_ref();
-        match found.map(|found| &found.push_to) {
+        match self.found.as_ref().map(Found::push_to) {
             Some(PushTo::Hosted(hosted)) => Ok(hosted.clone()),
             Some(PushTo::Remote(located)) => Err(Refusal::Unsupported(format!(
                 "{} is in a remote repository, which takes no pushes and deletes; \

@@ -48,8 +48,9 @@ pub(super) async fn serve(
         Target::Tags { tags, more_after, cache } => {
             (What::Tags { name: asked_name, tags, more_after }, cache)
         }
-        Target::Referrers { descriptors, cache } => {
-            (What::Referrers { descriptors, filter: query.artifact_type }, cache)
+        Target::Referrers { descriptors, more_after, cache } => {
+            let filter = query.artifact_type;
+            (What::Referrers { descriptors, filter, more_after }, cache)
         }
         Target::Catalog { names, more_after } => {
             (What::Catalog { names, more_after }, CacheState::NONE)
@@ -179,9 +180,8 @@ pub(crate) async fn fill(
         if let FillFailure::Upstream(failure) = &failure
             && failure.kind() == FailureKind::Absent
         {
-            let (thing, reason) = (Thing::Blob(*digest), failure.reason());
-            let ttl = located.remote.freshness.absent_ttl;
-            core.shelf.memory.put_absence(&located.name, &thing, reason, ttl);
+            let thing = Thing::Blob(*digest);
+            core.shelf.memory.put_absence(located, &thing, failure.reason());
         }
         return Err(Refusal::from(&failure));
     }

@@ -1,5 +1,6 @@
 //! A repository: names clients use, and what stands behind them.
 
+use super::View;
 use super::rules::{self, Retention, Untagged};
 use super::virtuals::{self, Virtual};
 use crate::freshness::Freshness;
@@ -43,6 +44,9 @@ pub(crate) struct Remote {
     pub(crate) cache_share_bytes: Option<u64>,
     /// How long a presigned URL of a blob is good for; `None`: blobs are sent, not redirected.
     pub(crate) redirect: Option<Duration>,
+    /// The view since which the same upstream is asked the same. What was absent before does not
+    /// count any more when somebody else is asked.
+    pub(crate) epoch: u64,
 }
 
 /// What may be pushed, and how long it stays.
@@ -72,6 +76,7 @@ impl Repository {
         document: &Document,
         spec: &RepositorySpec,
         upstreams: &BTreeMap<String, Upstream>,
+        before: Option<&View>,
     ) -> Result<Self, Wrong> {
         let at = |path: &str, error: String| wrong(document, path, error);
         let name = Name::parse(document.name()).map_err(|e| at("metadata.name", e.to_string()))?;
@@ -90,7 +95,9 @@ impl Repository {
             pins.push(pattern.map_err(|e| at("spec.pins", e.to_string()))?);
         }
         let kind = if let Some(remote) = &spec.remote {
-            Kind::Remote(Arc::new(Remote::new(document, remote, upstreams)?))
+            let mut remote = Remote::new(document, remote, upstreams)?;
+            remote.epoch = epoch(&name, &remote, before);
+            Kind::Remote(Arc::new(remote))
         } else if let Some(hosted) = &spec.hosted {
             Kind::Hosted(Arc::new(rules::hosted(document, hosted)?))
         } else if let Some(union) = &spec.r#virtual {
@@ -169,6 +176,7 @@ impl Repository {
             freshness: Freshness::default(),
             cache_share_bytes: None,
             redirect: None,
+            epoch: 0,
         };
         Self {
             name: Name::parse(name).unwrap(),
@@ -212,7 +220,17 @@ impl Remote {
             freshness: freshness(remote),
             cache_share_bytes: remote.cache_share.as_ref().map(resources::WireSize::bytes),
             redirect: rules::redirect(remote.redirect.as_ref()),
+            epoch: 0,
         })
+    }
+
+    /// Whether both ask the same upstream, in the same way, for the same names.
+    fn asks_as(&self, other: &Self) -> bool {
+        let is_same_upstream = match (&self.upstream, &other.upstream) {
+            (Some(one), Some(another)) => one.settings() == another.settings(),
+            (one, another) => one.is_none() && another.is_none(),
+        };
+        is_same_upstream && self.prefix == other.prefix && self.has_library == other.has_library
     }
 
     /// What is below the repository, of what the client asked for below it: Docker Hub's official
@@ -233,6 +251,16 @@ impl Remote {
     /// The credential scope that the upstream would be asked with for a name of its own.
     pub(crate) fn scope(&self, upstream_name: &Name) -> Option<String> {
         self.upstream.as_ref()?.credential_scope(upstream_name)
+    }
+}
+
+/// Since when a remote repository asks whom it asks.
+fn epoch(name: &Name, remote: &Remote, before: Option<&View>) -> u64 {
+    let Some(before) = before else { return 1 };
+    let mut known = before.repositories.iter().filter(|it| it.name() == name);
+    match known.find_map(|repository| repository.remote()) {
+        Some(known) if known.asks_as(remote) => known.epoch,
+        _ => before.generation + 1,
     }
 }
 

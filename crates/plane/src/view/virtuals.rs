@@ -7,6 +7,7 @@ use policy::NamePattern;
 use regex::Regex;
 use resources::Document;
 use resources::v1alpha1 as wire;
+use std::borrow::Cow;
 
 /// Bytes a compiled rewrite may take.
 const REWRITE_MAX_BYTES: usize = 1 << 20;
@@ -43,16 +44,19 @@ impl Member {
         self.claims.iter().any(|pattern| pattern.matches_text(below))
     }
 
-    /// What a name below the virtual repository is called below the member; `None`: the member is
-    /// not asked for it.
-    pub(crate) fn name(&self, below: &str) -> Option<String> {
-        let name = match &self.rewrite {
-            Some(rewrite) => rewrite.apply(below)?,
-            None => below.to_owned(),
-        };
-        let fits = |patterns: &[NamePattern]| patterns.iter().any(|it| it.matches_text(&name));
-        let is_taken = (self.include.is_empty() || fits(&self.include)) && !fits(&self.exclude);
-        is_taken.then_some(name)
+    /// What a name below the virtual repository is called below the member; `None`: its rewrite
+    /// does not speak of it.
+    pub(crate) fn rewritten<'n>(&self, below: &'n str) -> Option<Cow<'n, str>> {
+        match &self.rewrite {
+            Some(rewrite) => rewrite.apply(below).map(Cow::Owned),
+            None => Some(Cow::Borrowed(below)),
+        }
+    }
+
+    /// Whether the member is asked for a name below it.
+    pub(crate) fn takes(&self, name: &str) -> bool {
+        let fits = |patterns: &[NamePattern]| patterns.iter().any(|it| it.matches_text(name));
+        (self.include.is_empty() || fits(&self.include)) && !fits(&self.exclude)
     }
 }
 

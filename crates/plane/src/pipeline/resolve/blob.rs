@@ -84,7 +84,7 @@ pub(super) async fn remote(
         }
         (None, None) if is_head => Box::pin(known(core, located, digest)).await,
         (None, None) => {
-            if let Some(absence) = shelf.memory.absence(&located.name, &Thing::Blob(*digest)) {
+            if let Some(absence) = shelf.memory.absence(located, &Thing::Blob(*digest)) {
                 trail.upstream_was_not_asked();
                 let reason = absence.reason.to_string();
                 return Err(Refusal::Absent { code: ErrorCode::BlobUnknown, reason });

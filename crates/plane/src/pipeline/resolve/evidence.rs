@@ -1,46 +1,77 @@
 //! For clients that know no referrers API: the index they look for under a tag made of the digest
 //! (distribution-spec, "Referrers Tag Schema"), made up from what the API would list.
+//!
+//! Clients of this kind (containerd, oras, go-containerregistry) ask for it by the tag alone, so an
+//! index that is made up needs no place under its digest.
 
 use super::super::route::Routed;
-use super::{Resolution, Target, lists};
+use super::{Asker, Resolution, Target, lists};
 use crate::answer::{CacheState, ManifestContent};
 use crate::candidates::{Found, intent};
 use crate::pipeline::Trail;
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use bytes::Bytes;
-use oci::{Digest, EvidenceTag, MediaType, Reference};
+use oci::{Descriptor, Digest, EvidenceTag, Manifest, MediaType, Reference};
 use policy::Object;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The index of referrers under its fallback tag, where nobody has such a tag and something refers
-/// to the digest.
-pub(super) async fn made_up(
-    core: &Arc<Core>,
+/// Whose referrers a request looks for by their fallback tag, if an index may have to be made up:
+/// where nobody has the tag, and where several could have referrers. A SHA-512 digest cannot be read
+/// back from its tag.
+pub(super) fn subject(
     found: &Found,
     routed: &Routed,
+    had: &Result<Resolution, Refusal>,
+) -> Option<Digest> {
+    let Object::Manifest(Reference::Tag(tag)) = &routed.object else { return None };
+    let (subject, EvidenceTag::Referrers) = tag.evidence_of()? else { return None };
+    let is_wanted = match had {
+        Ok(_) => found.candidates.len() > 1,
+        Err(refusal) => matches!(refusal, Refusal::Absent { .. }),
+    };
+    is_wanted.then_some(subject)
+}
+
+/// The index of what refers to `subject` at any candidate, as the API lists it. `had`: what stands
+/// under the tag itself, which is served as it is when it names all of them.
+pub(super) async fn index(
+    core: &Arc<Core>,
+    asker: Asker<'_>,
+    found: &Found,
+    subject: &Digest,
+    routed: &Routed,
+    had: Result<Resolution, Refusal>,
     trail: &mut Trail,
-) -> Result<Option<Resolution>, Refusal> {
-    let Object::Manifest(Reference::Tag(tag)) = &routed.object else { return Ok(None) };
-    let Some((subject, EvidenceTag::Referrers)) = tag.evidence_of() else { return Ok(None) };
-    for candidate in &found.candidates {
-        let listed = lists::of_candidate(core, candidate, &subject).await;
-        let descriptors = match listed {
-            Ok((descriptors, _)) => descriptors,
-            Err(Refusal::Absent { .. }) => continue,
-            Err(refusal) => return Err(super::of_member(refusal, found, candidate)),
-        };
-        if descriptors.is_empty() {
-            continue;
+) -> Result<Resolution, Refusal> {
+    let candidates = lists::listed(asker, found, routed);
+    let all = lists::union(core, found, &candidates, subject, routed, trail).await?;
+    if let Ok(held) = &had
+        && names_all(held, &all.descriptors)
+    {
+        let name = held.intent.name.as_ref();
+        if let Some(holder) = found.candidates.iter().find(|it| Some(it.name()) == name) {
+            super::note_candidate(trail, holder, routed);
         }
-        let bytes = Bytes::from(crate::lists::index(&descriptors).to_string());
-        let digest = Digest::sha256(&bytes);
-        let content = Arc::new(ManifestContent::new(digest, MediaType::OCI_INDEX, bytes));
-        trail.set_target(candidate.name(), Some(tag.to_string()));
-        let private_to = candidate.scope().map(Into::into);
-        let target = Target::Manifest { content, private_to, cache: CacheState::NONE };
-        let intent = intent(routed.action, candidate.name(), &routed.object);
-        return Ok(Some(Resolution { target, intent, redirect: None }));
+        return had;
     }
-    Ok(None)
+    let Some(first) = all.first else { return had };
+    let bytes = Bytes::from(crate::lists::index(&all.descriptors).to_string());
+    let digest = Digest::sha256(&bytes);
+    let content = Arc::new(ManifestContent::new(digest, MediaType::OCI_INDEX, bytes));
+    super::note_candidate(trail, first, routed);
+    let private_to = first.scope().map(Into::into);
+    let target = Target::Manifest { content, private_to, cache: CacheState::NONE };
+    let intent = intent(routed.action, first.name(), &routed.object);
+    Ok(Resolution { target, intent, redirect: None })
+}
+
+fn names_all(had: &Resolution, all: &[Descriptor]) -> bool {
+    let Target::Manifest { content, .. } = &had.target else { return false };
+    let Ok(index) = Manifest::parse(&content.bytes, Some(&content.media_type)) else {
+        return false;
+    };
+    let named: HashSet<Digest> = index.manifests.iter().map(|entry| entry.digest).collect();
+    all.iter().all(|entry| named.contains(&entry.digest))
 }

@@ -5,7 +5,7 @@
 
 use super::super::query::PAGE_MAX;
 use super::super::route::{Routed, reference};
-use super::{Resolution, Target, note_asked, note_candidate, of_member};
+use super::{Asker, Resolution, Target, note_asked, note_candidate, of_member};
 use crate::answer::CacheState;
 use crate::candidates::{Candidate, Found, intent};
 use crate::hosted;
@@ -25,21 +25,19 @@ use upstream::Class;
 const NAMES_MAX: u32 = 200_000;
 /// Names read at a time.
 const NAMES_PAGE: u32 = 1000;
+/// The longest list of referrers in one answer: clients read an index as they read any manifest, and
+/// many take 4 MiB at most.
+const REFERRERS_PAGE_BYTES: usize = 3 << 20;
+/// What an entry takes beside its annotations and its artifact type, at most.
+const REFERRER_BYTES: usize = 512;
 
-/// Candidates that the asker may list; never none, for access was looked at before.
-fn listed<'f>(
-    view: &View,
-    principal: &Principal,
+/// Candidates that the asker may use for this; never none, for access was looked at before.
+pub(super) fn listed<'f>(
+    asker: Asker<'_>,
     found: &'f Found,
     routed: &Routed,
 ) -> Vec<&'f Candidate> {
-    let may = |candidate: &&Candidate| {
-        let intent = intent(routed.action, candidate.name(), &routed.object);
-        let scope = candidate.scope();
-        let asked = policy::Candidate { intent: &intent, private_to: scope.as_deref() };
-        policy::may_ask(&view.access, principal, &[asked]).is_ok()
-    };
-    found.candidates.iter().filter(may).collect()
+    found.candidates.iter().filter(|candidate| asker.may(candidate, routed)).collect()
 }
 
 fn decided(routed: &Routed, first: &Candidate, target: Target) -> Resolution {
@@ -50,31 +48,27 @@ fn decided(routed: &Routed, first: &Candidate, target: Target) -> Resolution {
 /// A page of the tags of a name.
 pub(super) async fn tags(
     core: &Arc<Core>,
-    view: &View,
-    principal: &Principal,
+    asker: Asker<'_>,
     found: &Found,
     routed: &Routed,
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
-    let candidates = listed(view, principal, found, routed);
+    let candidates = listed(asker, found, routed);
     let (last, n) = (routed.query.last.as_deref(), routed.query.n.unwrap_or(PAGE_MAX));
+    let asked = candidates.iter().map(|candidate| tags_of(core, candidate, last, n));
     let mut all: Vec<Tag> = Vec::new();
     let (mut absent, mut is_known, mut is_more, mut cache) = (None, false, false, CacheState::NONE);
-    for candidate in &candidates {
+    for (candidate, listed) in candidates.iter().zip(join_all(asked).await) {
         note_candidate(trail, candidate, routed);
-        let listed = match candidate {
-            Candidate::Remote(located) => core.lists.tags(located).await.map(|(tags, state)| {
-                (cache, is_known) = (state, true);
-                note_asked(trail, state);
-                page(&tags, last, Some(n))
-            }),
-            Candidate::Hosted(hosted) => hosted::tags(core, hosted, last, n).await,
-        };
         match listed {
-            Ok((tags, more)) => {
+            Ok(of_candidate) => {
                 is_known = true;
-                is_more |= more.is_some();
-                all.extend(tags);
+                is_more |= of_candidate.is_more;
+                all.extend(of_candidate.tags);
+                if let Some(state) = of_candidate.cache {
+                    note_asked(trail, state);
+                    cache = state;
+                }
             }
             Err(refusal @ Refusal::Absent { .. }) => {
                 absent.get_or_insert(refusal);
@@ -83,7 +77,7 @@ pub(super) async fn tags(
         }
     }
     let Some(first) = candidates.first().filter(|_| is_known) else {
-        return Err(absent.unwrap_or_else(super::no_object));
+        return Err(absent.map_or_else(super::no_object, |it| super::nobody_has(it, found)));
     };
     // Each member gave its first `n` after `last`, so the first `n` of all are among them.
     all.sort_unstable();
@@ -94,45 +88,128 @@ pub(super) async fn tags(
     Ok(decided(routed, first, Target::Tags { tags, more_after, cache }))
 }
 
-/// What refers to a digest under a name.
+struct TagsOf {
+    tags: Vec<Tag>,
+    is_more: bool,
+    /// Where they came from; a hosted name has no cache.
+    cache: Option<CacheState>,
+}
+
+/// The first `n` tags of a candidate after `last`.
+async fn tags_of(
+    core: &Arc<Core>,
+    candidate: &Candidate,
+    last: Option<&str>,
+    n: usize,
+) -> Result<TagsOf, Refusal> {
+    let ((tags, more), cache) = match candidate {
+        Candidate::Remote(located) => {
+            let (tags, state) = core.lists.tags(located).await?;
+            (page(&tags, last, Some(n)), Some(state))
+        }
+        Candidate::Hosted(hosted) => (hosted::tags(core, hosted, last, n).await?, None),
+    };
+    Ok(TagsOf { tags, is_more: more.is_some(), cache })
+}
+
+/// What refers to a digest under a name: a page, in order of digest.
 pub(super) async fn referrers(
     core: &Arc<Core>,
-    view: &View,
-    principal: &Principal,
+    asker: Asker<'_>,
     found: &Found,
     subject: &Digest,
     routed: &Routed,
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
-    let candidates = listed(view, principal, found, routed);
-    let mut cache = CacheState::NONE;
-    let mut all: Vec<Descriptor> = Vec::new();
+    let candidates = listed(asker, found, routed);
+    let Union { mut descriptors, cache, .. } =
+        union(core, found, &candidates, subject, routed, trail).await?;
+    let Some(first) = candidates.first() else { return Err(super::no_object()) };
+    if let Some(wanted) = &routed.query.artifact_type {
+        descriptors.retain(|entry| entry.artifact_type.as_ref() == Some(wanted));
+    }
+    let last = match routed.query.last.as_deref() {
+        None => None,
+        Some(text) => Some(Digest::parse(text).map_err(|_| {
+            Refusal::Query("the parameter last is a digest, as a page before gave it".to_owned())
+        })?),
+    };
+    let (descriptors, more_after) = referrers_page(descriptors, last, routed.query.n);
+    trail.set_target(first.name(), reference(&routed.object));
+    Ok(decided(routed, first, Target::Referrers { descriptors, more_after, cache }))
+}
+
+/// What comes after `last`, as far as one answer may be long; and where to go on.
+fn referrers_page(
+    mut all: Vec<Descriptor>,
+    last: Option<Digest>,
+    n: Option<usize>,
+) -> (Vec<Descriptor>, Option<Digest>) {
+    let from = last.map_or(0, |last| all.partition_point(|entry| entry.digest <= last));
+    all.drain(..from);
+    let mut size_bytes = 0;
+    let fits = |entry: &Descriptor| {
+        let annotations = entry.annotations.iter().map(|(key, value)| key.len() + value.len() + 8);
+        let artifact_type = entry.artifact_type.as_deref().map_or(0, str::len);
+        size_bytes += REFERRER_BYTES + artifact_type + annotations.sum::<usize>();
+        size_bytes <= REFERRERS_PAGE_BYTES
+    };
+    // One at least, or a client would go round for ever.
+    let fitting = all.iter().take_while({
+        let mut fits = fits;
+        move |entry| fits(entry)
+    });
+    let room = fitting.count().max(1).min(n.unwrap_or(usize::MAX));
+    let is_more = room < all.len();
+    all.truncate(room);
+    let more_after = all.last().filter(|_| is_more).map(|entry| entry.digest);
+    (all, more_after)
+}
+
+/// What refers to a digest at several candidates, each once.
+pub(super) struct Union<'f> {
+    /// The first candidate at which something does.
+    pub(super) first: Option<&'f Candidate>,
+    /// In order of digest; of entries that several have, as the first candidate has it.
+    pub(super) descriptors: Vec<Descriptor>,
+    pub(super) cache: CacheState,
+}
+
+pub(super) async fn union<'f>(
+    core: &Arc<Core>,
+    found: &Found,
+    candidates: &[&'f Candidate],
+    subject: &Digest,
+    routed: &Routed,
+    trail: &mut Trail,
+) -> Result<Union<'f>, Refusal> {
+    let mut all = Union { first: None, descriptors: Vec::new(), cache: CacheState::NONE };
     let mut seen = HashSet::new();
-    for candidate in &candidates {
+    let asked = candidates.iter().map(|candidate| of_candidate(core, candidate, subject));
+    for (candidate, listed) in candidates.iter().zip(join_all(asked).await) {
         note_candidate(trail, candidate, routed);
-        let listed = of_candidate(core, candidate, subject).await;
         match listed {
             Ok((descriptors, state)) => {
                 if matches!(candidate, Candidate::Remote(_)) {
                     note_asked(trail, state);
-                    cache = state;
+                    all.cache = state;
                 }
-                all.extend(descriptors.into_iter().filter(|entry| seen.insert(entry.digest)));
+                if !descriptors.is_empty() {
+                    all.first = all.first.or(Some(*candidate));
+                }
+                let new = descriptors.into_iter().filter(|entry| seen.insert(entry.digest));
+                all.descriptors.extend(new);
             }
             Err(Refusal::Absent { .. }) => {}
             Err(refusal) => return Err(of_member(refusal, found, candidate)),
         }
     }
-    let Some(first) = candidates.first() else { return Err(super::no_object()) };
-    if let Some(wanted) = &routed.query.artifact_type {
-        all.retain(|entry| entry.artifact_type.as_ref() == Some(wanted));
-    }
-    trail.set_target(first.name(), reference(&routed.object));
-    Ok(decided(routed, first, Target::Referrers { descriptors: all, cache }))
+    all.descriptors.sort_unstable_by_key(|entry| entry.digest);
+    Ok(all)
 }
 
 /// What refers to a digest at one candidate: the API, the fallback tag and the tags of cosign.
-pub(super) async fn of_candidate(
+async fn of_candidate(
     core: &Arc<Core>,
     candidate: &Candidate,
     subject: &Digest,

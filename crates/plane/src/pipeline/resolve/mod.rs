@@ -40,7 +40,7 @@ pub(super) enum Target {
     Manifest { content: Arc<ManifestContent>, private_to: Option<Arc<str>>, cache: CacheState },
     Blob { digest: Digest, place: BlobPlace, private_to: Option<Arc<str>>, cache: CacheState },
     Tags { tags: Vec<Tag>, more_after: Option<Tag>, cache: CacheState },
-    Referrers { descriptors: Vec<Descriptor>, cache: CacheState },
+    Referrers { descriptors: Vec<Descriptor>, more_after: Option<Digest>, cache: CacheState },
     Catalog { names: Vec<Name>, more_after: Option<Name> },
     Write { name: HostedName, write: Write },
 }
@@ -53,6 +53,20 @@ pub(super) enum BlobPlace {
     Known { size_bytes: Option<u64>, media_type: Option<oci::MediaType> },
     /// Upstream: a fill brings it.
     Upstream { located: Box<Located>, media_type: Option<oci::MediaType> },
+}
+
+/// Who asks, and what is in force.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    view: &'a View,
+    principal: &'a Principal,
+}
+
+impl Asker<'_> {
+    /// Whether this may be asked of a candidate.
+    fn may(&self, candidate: &Candidate, routed: &Routed) -> bool {
+        candidate.may(&self.view.access, self.principal, routed.action, &routed.object).is_ok()
+    }
 }
 
 pub(super) async fn resolve(
@@ -78,10 +92,24 @@ pub(super) async fn resolve(
         return Ok(Resolution { target, intent, redirect: None });
     }
     match &routed.object {
-        Object::Manifest(_) | Object::Blob(_) => first_that_has(core, found, routed, trail).await,
-        Object::Tags => Box::pin(lists::tags(core, view, principal, found, routed, trail)).await,
+        Object::Manifest(_) | Object::Blob(_) => {
+            let asker = Asker { view, principal };
+            let had = first_that_has(core, asker, found, routed, trail).await;
+            match evidence::subject(found, routed, &had) {
+                None => had,
+                Some(subject) => {
+                    let index = evidence::index(core, asker, found, &subject, routed, had, trail);
+                    Box::pin(index).await
+                }
+            }
+        }
+        Object::Tags => {
+            let asker = Asker { view, principal };
+            Box::pin(lists::tags(core, asker, found, routed, trail)).await
+        }
         Object::Referrers(subject) => {
-            Box::pin(lists::referrers(core, view, principal, found, subject, routed, trail)).await
+            let asker = Asker { view, principal };
+            Box::pin(lists::referrers(core, asker, found, subject, routed, trail)).await
         }
         Object::Upload | Object::Catalog | Object::Base => Err(no_object()),
     }
@@ -91,17 +119,18 @@ pub(super) async fn resolve(
 /// one that refuses or cannot tell ends the search, and is named.
 async fn first_that_has(
     core: &Arc<Core>,
+    asker: Asker<'_>,
     found: &Found,
     routed: &Routed,
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
     let mut absent = None;
-    let held = holder(core, found, &routed.object).await;
+    let held = holder(core, asker, found, routed).await;
     let in_order = (0..found.candidates.len()).filter(|index| Some(*index) != held);
-    for index in held.into_iter().chain(in_order) {
+    for (asked, index) in held.into_iter().chain(in_order).enumerate() {
         let candidate = &found.candidates[index];
         note_candidate(trail, candidate, routed);
-        let has_others = found.candidates.len() > 1;
+        let has_others = asked + 1 < found.candidates.len();
         match one(core, candidate, routed, has_others, trail).await {
             Ok(target) => {
                 let intent = intent(routed.action, candidate.name(), &routed.object);
@@ -113,23 +142,34 @@ async fn first_that_has(
             Err(refusal) => return Err(of_member(refusal, found, candidate)),
         }
     }
-    if let Some(target) = evidence::made_up(core, found, routed, trail).await? {
-        return Ok(target);
-    }
     Err(absent.map_or_else(no_object, |refusal| nobody_has(refusal, found)))
 }
 
 /// Bytes named by their digest are the same wherever they are: a candidate that is known to have
-/// them is asked first, so that no other's upstream is asked for what is here.
-async fn holder(core: &Arc<Core>, found: &Found, object: &Object) -> Option<usize> {
-    let digest = match object {
+/// them, or to have what lists them, is asked first, so that no other's upstream is asked for what is
+/// here. Only one that the asker may use: where others happen to have the same bytes too must not
+/// turn a pull into a refusal.
+async fn holder(
+    core: &Arc<Core>,
+    asker: Asker<'_>,
+    found: &Found,
+    routed: &Routed,
+) -> Option<usize> {
+    let digest = match &routed.object {
         Object::Blob(digest) | Object::Manifest(Reference::Digest(digest)) => digest,
         _ => return None,
     };
     if found.candidates.len() < 2 {
         return None;
     }
-    for (index, candidate) in found.candidates.iter().enumerate() {
+    let usable = || found.candidates.iter().enumerate().filter(|(_, it)| asker.may(it, routed));
+    // What is hot costs no look at the catalog.
+    let memory = &core.shelf.memory;
+    let is_hot = |it: &Candidate| memory.content(&(it.name().clone(), *digest)).is_some();
+    if let Some((index, _)) = usable().find(|(_, candidate)| is_hot(candidate)) {
+        return Some(index);
+    }
+    for (index, candidate) in usable() {
         let held = match candidate {
             Candidate::Remote(located) => core.shelf.content(&located.name, digest).await,
             Candidate::Hosted(hosted) => {
@@ -137,6 +177,14 @@ async fn holder(core: &Arc<Core>, found: &Found, object: &Object) -> Option<usiz
             }
         };
         if held.is_some() {
+            return Some(index);
+        }
+    }
+    for (index, candidate) in usable() {
+        let Candidate::Remote(located) = candidate else { continue };
+        let (name, child) = (located.name.clone(), *digest);
+        let read = core.shelf.blocking(move |it| it.catalog.listed_by(&name, &child, 1)).await;
+        if matches!(read, Some(Ok(rows)) if !rows.is_empty()) {
             return Some(index);
         }
     }
