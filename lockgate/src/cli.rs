@@ -1,6 +1,8 @@
 //! The command line: what can be said, and what each word does.
 
-use crate::command::{cache, client_config, config, doctor, gc, prefetch, revision, why};
+use crate::command::{
+    backup, cache, catalog, client_config, config, doctor, gc, prefetch, restore, revision, why,
+};
 use crate::exit::{Exit, Failure};
 use crate::serve;
 use clap::{Parser, Subcommand};
@@ -47,6 +49,13 @@ pub(crate) enum Command {
     Gc(gc::Args),
     /// Fetches images before anybody asks for them
     Prefetch(prefetch::Args),
+    /// Writes a backup: the catalog, resources, keys, and a list of the blobs
+    Backup(backup::Args),
+    /// Goes back to a backup, and tells what is not in the store any more
+    Restore(restore::Args),
+    /// The catalog of a plane that does not run
+    #[command(subcommand)]
+    Catalog(catalog::Command),
     /// Tells what a refusal was about, by the id in its text
     Why(why::Args),
     /// Prints a file that makes a container engine pull through the plane
@@ -65,6 +74,9 @@ impl Command {
             Self::Cache(command) => command.run(),
             Self::Gc(args) => args.run(),
             Self::Prefetch(args) => args.run(),
+            Self::Backup(args) => args.run(),
+            Self::Restore(args) => args.run(),
+            Self::Catalog(command) => command.run(),
             Self::Why(args) => args.run(),
             Self::ClientConfig(args) => args.run(),
             Self::Doctor(args) => args.run(),

@@ -156,17 +156,22 @@ fn open_catalog(data_dir: &Path) -> Result<Catalog, Failure> {
         Ok((catalog, Opened::Recovered { moved_to })) => {
             tracing::error!(
                 moved_to = %moved_to.display(),
-                "the catalog was broken; it was put aside and a fresh one begun: what was cached \
-                 is found again as it is asked for"
+                "the catalog was broken; it was put aside and a fresh one begun: what is hosted is \
+                 made known again from the store, what was cached is found as it is asked for"
             );
             Ok(catalog)
         }
         Ok((catalog, Opened::Fresh | Opened::Existing)) => Ok(catalog),
+        // Served from memory, it would take pushes that no later start knows of.
+        Err(error @ (catalog::Error::Newer { .. } | catalog::Error::NotOurs { .. })) => {
+            let hint = "nothing was changed; docs/guides/upgrade.md has the whole way back";
+            Err(Failure::no("the catalog is not for this Lockgate").because(&error).hint(hint))
+        }
         Err(error) => {
             tracing::error!(
                 cause = Failure::cannot_tell("open").because(&error).one_line(),
                 "the catalog cannot be opened: this process remembers what it learns only while it \
-                 runs; repair the file and start again"
+                 runs, and takes no pushes; repair the file and start again"
             );
             Catalog::in_memory()
                 .map_err(|error| Failure::no("no catalog can be opened").because(&error))

@@ -12,6 +12,7 @@
 mod admin;
 mod answer;
 mod ask;
+mod backup;
 mod candidates;
 mod clock;
 mod collect;
@@ -28,6 +29,7 @@ mod manifests;
 mod memory;
 mod names;
 mod pipeline;
+mod places;
 mod plane;
 mod refusal;
 mod revisions;
@@ -46,6 +48,9 @@ pub use admin::{
 };
 pub use answer::{BlobAnswer, CacheState, ManifestContent, Served, UploadState, What};
 pub use ask::{Ask, Method, Peer};
+pub use backup::{
+    BackedUpFile, BackupError, BackupRequest, BackupSummary, check_backup, write_backup,
+};
 pub use clock::Clock;
 pub use collect::{GcCounts, GcKept, GcLine, GcName, GcReport, GcSettings};
 pub use decisions::DecisionView;
@@ -56,6 +61,7 @@ pub use jobs::{GcRequest, JobState, JobView, PrefetchRequest, Reported, VerifyRe
 pub use keep::KeepSettings;
 pub use names::{
     MissingContent, RebuildError, RebuildReport, UnreadableName, newer_documents, rebuild,
+    take_in_cached,
 };
 pub use pipeline::{Trail, TrailEnd};
 pub use plane::{Options, Plane};

@@ -14,6 +14,7 @@ use crate::keep::{Keep, KeepSettings};
 use crate::lists::Lists;
 use crate::manifests::Manifests;
 use crate::names::Scribe;
+use crate::places::Places;
 use crate::pipeline::{self, Recorder, Trail};
 use crate::refusal::Refusal;
 use crate::revisions::{Applied, ApplyError, Revisions};
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use telemetry::{AccessLog, Metrics, RequestId};
+use tokio_util::sync::CancellationToken;
 use upstream::Upstream;
 
 /// Upstreams whose clients are made ready ahead.
@@ -60,9 +62,11 @@ pub struct Options {
 
 /// What the stages and the background work of a plane share.
 pub(crate) struct Core {
+    pub(crate) data_dir: PathBuf,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) resolver: Resolver,
     pub(crate) lists: Lists,
+    pub(crate) places: Places,
     pub(crate) fills: Fills,
     pub(crate) uploads: Uploads,
     pub(crate) denials: Denials,
@@ -116,6 +120,8 @@ pub struct Plane {
     pub(crate) jobs: Jobs,
     scribe: Arc<Scribe>,
     recorder: Arc<Recorder>,
+    /// Ends what runs beside the rest.
+    stop: CancellationToken,
     stopping: AtomicBool,
 }
 
@@ -144,9 +150,12 @@ impl Plane {
         } = options;
         let shelf = Arc::new(Shelf::new(store, catalog, clock, metrics.clone()));
         shelf.rescue_hosted();
-        let (revisions, view) = Revisions::start(&shelf, data_dir, read, source).await?;
+        let (revisions, view) = Revisions::start(&shelf, data_dir.clone(), read, source).await?;
         let manifests = Manifests::new(shelf.clone());
+        let places = Places::start(&data_dir, &shelf.store, &view);
         let core = Arc::new(Core {
+            data_dir,
+            places,
             resolver: Resolver::new(shelf.clone(), manifests),
             lists: Lists::new(shelf.clone()),
             fills: Fills::new(shelf.clone(), fills),
@@ -157,6 +166,8 @@ impl Plane {
             shelf,
         });
         core.prepare_upstreams();
+        let stop = CancellationToken::new();
+        tokio::spawn(Places::refresh(core.clone(), stop.clone()));
         let scribe = Scribe::start(core.clone()).await;
         let keep = Keep::start(core.clone(), keep, fills.parts_max_bytes).await;
         let collector = Collector::start(core.clone(), keep.clone(), gc);
@@ -170,6 +181,7 @@ impl Plane {
             jobs,
             scribe,
             recorder,
+            stop,
             stopping: AtomicBool::new(false),
         }))
     }
@@ -236,6 +248,7 @@ impl Plane {
     /// no connection is left. `false`: not all of it was done in time.
     pub async fn stop(&self, timeout: Duration) -> bool {
         self.set_stopping();
+        self.stop.cancel();
         let work = async {
             self.jobs.stop().await;
             self.collector.stop().await;

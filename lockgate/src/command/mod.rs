@@ -1,11 +1,15 @@
 //! The subcommands that ask or tell; `serve` has a module of its own.
 
+pub(crate) mod backup;
 pub(crate) mod cache;
+pub(crate) mod catalog;
 pub(crate) mod client_config;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod gc;
+mod offline;
 pub(crate) mod prefetch;
+pub(crate) mod restore;
 pub(crate) mod revision;
 pub(crate) mod why;
 

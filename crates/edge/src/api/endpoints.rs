@@ -13,6 +13,7 @@ pub(super) enum Operation {
     Purge,
     Verify,
     Gc,
+    Backup,
     ListPins,
     Pin,
     Unpin,
@@ -199,6 +200,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "gc",
         "Begins to take away what hosted names hold and nothing needs, or to tell what that would be",
         (Some("GcRequest"), ok(202, Content::Json("Job"), "The job; `Location` names it")),
+    ),
+    change(
+        "POST",
+        "/api/v1/backup",
+        Operation::Backup,
+        "backup",
+        "Begins to write a backup of the catalog and of what lies beside it to a directory of the plane's machine; only by the socket",
+        (Some("BackupRequest"), ok(202, Content::Json("Job"), "The job; `Location` names it")),
     ),
     get(
         "/api/v1/pins",

@@ -29,6 +29,11 @@ pub(super) fn check(call: &Call<'_>, endpoint: &Endpoint) -> Result<(), Problem>
     if endpoint.method == "GET" {
         return Ok(());
     }
+    if endpoint.operation == Operation::Backup && !call.peer.is_operator {
+        let detail = "a backup is written on the plane's own machine: ask there, by the socket in the \
+                      data directory";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
     if !call.peer.is_operator && !is_own_page(call.connection, call.parts) {
         let detail = "this request comes from the page of another site; use the command line";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));

@@ -343,6 +343,7 @@ fn requests() -> Vec<Named> {
                 &[],
             ),
         ),
+        ("BackupRequest", object(&[("to", text())])),
         (
             "VerifyRequest",
             json!({
@@ -510,6 +511,7 @@ mod tests {
         agrees("GcReport", &GcReport::default());
         agrees("GcCounts", &GcCounts::default());
         agrees("GcKept", &GcKept::default());
+        agrees("BackupRequest", &plane::BackupRequest { to: "/b".into() });
         agrees("GcRequest", &GcRequest::default());
         let (gone, kept) = (GcCounts::default(), GcKept::default());
         let name = Name::parse("a/b").unwrap();

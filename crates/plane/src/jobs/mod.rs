@@ -1,6 +1,7 @@
 //! Work longer than a second: it has an id, progress, can be cancelled, and survives a restart
 //! (contracts §10).
 
+mod backup;
 mod gc;
 mod prefetch;
 mod verify;
@@ -10,6 +11,7 @@ pub(crate) use prefetch::parse as parse_reference;
 pub use verify::VerifyRequest;
 
 use crate::admin::AdminError;
+use crate::backup::BackupRequest;
 use crate::collect::{Collector, GcReport};
 use crate::plane::{Core, Plane};
 use catalog::{Batch, JobRow};
@@ -107,6 +109,7 @@ enum Spec {
     Prefetch(PrefetchRequest),
     Verify(VerifyRequest),
     Gc(GcRequest),
+    Backup(BackupRequest),
 }
 
 impl Spec {
@@ -115,6 +118,7 @@ impl Spec {
             Self::Prefetch(_) => "prefetch",
             Self::Verify(_) => "verify",
             Self::Gc(_) => "gc",
+            Self::Backup(_) => "backup",
         }
     }
 
@@ -124,6 +128,7 @@ impl Spec {
             Self::Prefetch(request) => serde_json::to_string(request),
             Self::Verify(request) => serde_json::to_string(request),
             Self::Gc(request) => serde_json::to_string(request),
+            Self::Backup(request) => serde_json::to_string(request),
         };
         json.unwrap_or_default()
     }
@@ -134,6 +139,7 @@ impl Spec {
             "prefetch" => serde_json::from_str(json).ok().map(Self::Prefetch),
             "verify" => serde_json::from_str(json).ok().map(Self::Verify),
             "gc" => serde_json::from_str(json).ok().map(Self::Gc),
+            "backup" => serde_json::from_str(json).ok().map(Self::Backup),
             _ => None,
         }
     }
@@ -181,9 +187,16 @@ impl Jobs {
         }));
         let rows = core.shelf.blocking(|shelf| shelf.catalog.jobs(RESUMED_MAX)).await;
         for row in rows.and_then(Result::ok).unwrap_or_default() {
-            let Ok(view) = serde_json::from_str::<JobView>(&row.progress_json) else { continue };
+            let Ok(mut view) = serde_json::from_str::<JobView>(&row.progress_json) else {
+                continue;
+            };
             let Some(spec) = Spec::parse(&row.kind, &row.spec_json) else { continue };
-            let again = !view.state.is_final();
+            let mut again = !view.state.is_final();
+            if again && matches!(spec, Spec::Backup(_)) {
+                // Of another moment than it was asked for; and the catalog of every backup has it.
+                backup::cut_short(&mut view);
+                again = false;
+            }
             jobs.hold(view, spec, again);
         }
         jobs
@@ -229,6 +242,7 @@ impl Jobs {
                     Spec::Prefetch(request) => prefetch::run(core, &job, request).await,
                     Spec::Verify(request) => verify::run(core, &job, request).await,
                     Spec::Gc(request) => gc::run(core, &self.0.collector, &job, request).await,
+                    Spec::Backup(request) => backup::run(core, &job, request).await,
                 }
             };
             job.cancel.run_until_cancelled(work).await;
@@ -366,6 +380,19 @@ impl Plane {
     pub async fn gc(&self, request: GcRequest) -> Result<JobView, AdminError> {
         let thing = gc::check(&self.core.view(), &request)?;
         self.jobs.begin(Spec::Gc(request), vec![thing])
+    }
+
+    /// Begins to write a backup to a directory of this machine. For the operator alone.
+    ///
+    /// # Errors
+    /// When the path is not absolute, or too many jobs wait.
+    pub async fn backup(&self, request: BackupRequest) -> Result<JobView, AdminError> {
+        if !request.to.is_absolute() {
+            let text = "a backup's directory is written as a whole path, from / on";
+            return Err(AdminError::Invalid(text.to_owned()));
+        }
+        let thing = request.to.display().to_string();
+        self.jobs.begin(Spec::Backup(request), vec![thing])
     }
 
     /// Goes once through all hosted names, as it comes every interval. For tests.

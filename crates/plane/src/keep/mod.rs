@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use oci::{Digest, Name};
 use parking_lot::Mutex;
 pub(crate) use purge::PurgedBlobs;
-pub(crate) use rounds::Pace;
+pub(crate) use rounds::{Pace, take_in_file};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

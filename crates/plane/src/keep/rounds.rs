@@ -2,7 +2,7 @@
 //! in again, and bytes that rotted are found before somebody asks for them.
 
 use super::{Keep, WRITE_TIME};
-use blobs::{Error, Verdict};
+use blobs::{Error, Store, Verdict};
 use catalog::Batch;
 use jiff::Timestamp;
 use oci::{Digest, Manifest, ManifestKind};
@@ -144,16 +144,26 @@ impl crate::shelf::Shelf {
     /// Makes a row for a file of the store; the file's age stands for its last use. `false`: it is
     /// gone or cannot be read. Blocks.
     fn take_in_file(&self, batch: &mut Batch, digest: &Digest, size_bytes: u64) -> bool {
-        let Ok(Some(looked)) = self.store.look(digest, MANIFEST_MAX_BYTES) else { return false };
-        let is_manifest = looked.bytes.is_some_and(|bytes| {
-            bytes.first() == Some(&b'{')
-                && Manifest::parse(&bytes, None).is_ok_and(|m| m.kind != ManifestKind::Other)
-        });
-        let now = self.clock.now();
-        let at = Timestamp::try_from(looked.modified).map_or(now, |modified| modified.min(now));
-        batch.put_blob(digest, size_bytes, is_manifest, at);
-        true
+        take_in_file(&self.store, self.clock.now(), batch, digest, size_bytes)
     }
+}
+
+/// As the method of this name, without a plane.
+pub(crate) fn take_in_file(
+    store: &Store,
+    now: Timestamp,
+    batch: &mut Batch,
+    digest: &Digest,
+    size_bytes: u64,
+) -> bool {
+    let Ok(Some(looked)) = store.look(digest, MANIFEST_MAX_BYTES) else { return false };
+    let is_manifest = looked.bytes.is_some_and(|bytes| {
+        bytes.first() == Some(&b'{')
+            && Manifest::parse(&bytes, None).is_ok_and(|m| m.kind != ManifestKind::Other)
+    });
+    let at = Timestamp::try_from(looked.modified).map_or(now, |modified| modified.min(now));
+    batch.put_blob(digest, size_bytes, is_manifest, at);
+    true
 }
 
 /// What was found on the way; what cannot be read is told to the log.

@@ -16,5 +16,6 @@ mod write;
 pub(crate) use book::NameBook;
 pub use rebuild::{
     MissingContent, RebuildError, RebuildReport, UnreadableName, newer_documents, rebuild,
+    take_in_cached,
 };
 pub(crate) use scribe::Scribe;

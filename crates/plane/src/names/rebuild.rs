@@ -6,6 +6,7 @@
 //! "was never there".
 
 use super::document::{Listed, MAX_BYTES, NameDocument};
+use crate::keep::take_in_file;
 use blobs::Store;
 use catalog::{Batch, Catalog, Content, ManifestRow};
 use jiff::Timestamp;
@@ -23,6 +24,8 @@ const MANIFEST_MAX_BYTES: usize = 16 << 20;
 const AT_A_TIME: usize = 64;
 /// Tags written at a time.
 const TAGS_AT_A_TIME: usize = 1000;
+/// Blobs that no name claims, taken in at a time.
+const TAKEN_AT_A_TIME: usize = 500;
 /// Blobs whose sizes are remembered, so that a layer that many images share is looked at once.
 const SIZES_MAX: usize = 500_000;
 /// How long one write may take.
@@ -135,6 +138,43 @@ pub fn newer_documents(store: &Store, catalog: &Catalog) -> Result<Vec<Name>, Re
     newer.sort_unstable();
     newer.dedup();
     Ok(newer)
+}
+
+/// Makes the other blobs of the store known too, which no name claims until it asks for them: so they
+/// are counted, and can be evicted. Blocks; `tell` hears how many were looked at. How many were new.
+///
+/// # Errors
+/// When the store or the catalog fails.
+pub fn take_in_cached(
+    store: &Store,
+    catalog: &Catalog,
+    now: Timestamp,
+    mut tell: impl FnMut(u64),
+) -> Result<u64, RebuildError> {
+    let (mut looked, mut taken, mut batch, mut waiting) = (0, 0, Batch::new(), 0);
+    for found in store.walk() {
+        let (digest, size_bytes) = found?;
+        looked += 1;
+        if catalog.blob_size(&digest)?.is_none()
+            && take_in_file(store, now, &mut batch, &digest, size_bytes)
+        {
+            (taken, waiting) = (taken + 1, waiting + 1);
+        }
+        if waiting >= TAKEN_AT_A_TIME {
+            write(catalog, std::mem::take(&mut batch))?;
+            waiting = 0;
+            tell(looked);
+        }
+    }
+    write(catalog, batch)?;
+    Ok(taken)
+}
+
+fn write(catalog: &Catalog, batch: Batch) -> Result<(), RebuildError> {
+    match catalog.submit(batch).wait_for(WRITE_TIME) {
+        Some(written) => Ok(written?),
+        None => Err(RebuildError::TooSlow),
+    }
 }
 
 struct Rebuild<'r> {
@@ -283,10 +323,7 @@ impl Rebuild<'_> {
     }
 
     fn write(&self, batch: Batch) -> Result<(), RebuildError> {
-        match self.catalog.submit(batch).wait_for(WRITE_TIME) {
-            Some(written) => Ok(written?),
-            None => Err(RebuildError::TooSlow),
-        }
+        write(self.catalog, batch)
     }
 }
 

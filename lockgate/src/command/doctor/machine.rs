@@ -4,13 +4,11 @@ use super::finding::{Report, State};
 use crate::output::size;
 use crate::serve::{DataDir, Holder};
 use crate::settings::Settings;
+use catalog::{Catalog, Error, SchemaVersion};
 use rustix::fs::statvfs;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// What every SQLite database begins with (file format, section 1.3).
-const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Space of one kind: bytes, or inodes.
 #[derive(Clone, Copy, Debug)]
@@ -73,20 +71,31 @@ fn nearest(path: &Path) -> PathBuf {
     found.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
+/// Looks at the catalog of a plane that does not run: all of it, so that a broken page is found.
 fn catalog(path: &Path, report: &mut Report) {
-    let mut head = [0; 16];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
-        Ok(()) if &head == SQLITE_MAGIC => report.right("catalog", "is a database".to_owned()),
-        Ok(()) => report.wrong(
-            "catalog",
-            format!("{} is no database", path.display()),
-            "start the plane: it puts the file aside and begins a fresh one",
-        ),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+    if !path.exists() {
+        return;
+    }
+    match Catalog::check_file(path) {
+        Ok(version) if version.found < version.known => {
+            let SchemaVersion { found, known } = version;
+            let text = format!("is sound; the next start migrates it from schema {found} to {known}");
+            report.right("catalog", text);
+        }
+        Ok(version) => report.right("catalog", format!("is sound, schema {}", version.found)),
+        Err(error @ Error::Newer { .. }) => {
+            let remedy = "docs/guides/upgrade.md has the whole way back";
+            report.wrong("catalog", error.to_string(), remedy);
+        }
+        Err(error @ Error::NotOurs { .. }) => {
+            let remedy = "move it away, and put the catalog of this data directory in its place";
+            report.wrong("catalog", error.to_string(), remedy);
+        }
         Err(error) => report.wrong(
             "catalog",
-            format!("{} cannot be read: {error}", path.display()),
-            "start the plane: it puts a broken file aside and begins a fresh one",
+            format!("{}: {error}", path.display()),
+            "start the plane: it puts a broken file aside, begins a fresh one, and makes known again \
+             what is hosted in the store; or go back to a backup with `lockgate restore`",
         ),
     }
 }
