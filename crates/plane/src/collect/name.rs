@@ -4,6 +4,9 @@
 //! number of the name's last change: the catalog removes only what was marked under the number that
 //! still stands, and nothing that was used since ([`catalog::Batch::collect`]).
 
+#[cfg(test)]
+mod tests;
+
 use super::report::{GcKept, GoneContent, GoneTag, OfName};
 use super::retention::{self, Tags};
 use crate::candidates::HostedName;
@@ -20,8 +23,9 @@ use std::time::Duration;
 /// Tags of one name that are held against retention rules, and the page they are read by.
 const TAGS_MAX: usize = 500_000;
 const TAGS_PAGE: u32 = 5_000;
-/// Contents taken from a name by one write.
-const DEAD_MAX: u32 = 10_000;
+/// Contents and tags taken from a name by one write: others wait for the writer meanwhile.
+const DEAD_MAX: u32 = 2_000;
+const DOOMED_MAX: usize = 2_000;
 /// Contents of a name that a run which removes nothing looks at.
 const DRY_MAX: u32 = 1_000_000;
 /// How often a name that changes meanwhile is marked again.
@@ -76,7 +80,10 @@ pub(super) async fn collect(
             return Err("the catalog is being rebuilt from the store".to_owned());
         }
         let (of, collection, is_all) = match looked.map_err(|error| error.to_string())? {
-            Looked::Gone => return Ok(Fate::Looked(all)),
+            Looked::Gone => {
+                all.kept = GcKept::default();
+                return Ok(Fate::Looked(all));
+            }
             Looked::Found { of, collection, is_all } => (of, collection, is_all),
             Looked::Changing if tries < TRIES => {
                 tries += 1;
@@ -86,8 +93,8 @@ pub(super) async fn collect(
         };
         all.kept = of.kept;
         if of.is_empty() || terms.is_dry {
-            all.add(*of);
             all.is_cut = !is_all;
+            all.add(*of);
             return Ok(Fate::Looked(all));
         }
         match take(shelf, collection).await {
@@ -162,7 +169,8 @@ fn look(
         return Ok(Looked::Changing);
     }
     let collection = marked.collection(&subject.of.name, now);
-    Ok(Looked::Found { of: Box::new(of), collection, is_all: !marked.cut })
+    let is_all = !of.is_cut;
+    Ok(Looked::Found { of: Box::new(of), collection, is_all })
 }
 
 /// The tags that retention may take, if a rule speaks of the name at all: not those that belong to
@@ -213,6 +221,10 @@ fn mark(
         let tags = Tags { below: &below, entries, now, recent };
         (gone, kept) = retention::doomed(&hosted.retention, &tags, is_pinned);
     }
+    let is_cut = !terms.is_dry && gone.len() > DOOMED_MAX;
+    if is_cut {
+        gone.truncate(DOOMED_MAX);
+    }
     let doomed: HashSet<Tag> = gone.iter().map(|gone| gone.tag.clone()).collect();
     let untagged_for = terms.untagged_for.or(hosted.untagged.0);
     let query = MarkQuery {
@@ -239,7 +251,7 @@ fn mark(
         unlisted_blobs: marked.kept.unlisted,
         ..kept
     };
-    let of = OfName { tags, contents, kept, is_cut: false };
+    let of = OfName { tags, contents, kept, is_cut: is_cut || marked.cut };
     Ok((of, marked))
 }
 
@@ -259,127 +271,5 @@ fn gone_content(dead: &Dead) -> GoneContent {
             DeadWhy::SubjectGone => "what it refers to is gone, and no tag leads to it",
             DeadWhy::Unreferenced => "no manifest lists it",
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::view::{Hosted, Kind, Repository, Untagged};
-    use catalog::{Catalog, Content};
-    use oci::Name;
-    use telemetry::{Metrics, Registry};
-
-    const LONG: Duration = Duration::from_secs(40 * 24 * 3600);
-    const TERMS: Terms =
-        Terms { untagged_for: None, blobs_unused_for: Duration::ZERO, is_dry: false };
-
-    fn shelf() -> (tempfile::TempDir, Arc<Shelf>) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = blobs::Store::open(blobs::Options::new(dir.path())).unwrap();
-        let metrics = Metrics::new(Registry::default(), "test", None);
-        let shelf = Shelf::new(store, Catalog::in_memory().unwrap(), Clock::manual(), metrics);
-        (dir, Arc::new(shelf))
-    }
-
-    fn subject() -> Subject {
-        let hosted = Arc::new(Hosted {
-            immutable_tags: Vec::new(),
-            quota_bytes: None,
-            retention: Vec::new(),
-            untagged: Untagged(Some(Duration::ZERO)),
-            allows_sparse: false,
-            manifest_max_bytes: 1 << 20,
-            redirect: None,
-        });
-        let mut repository = Repository::for_tests("team", &["team"], &[], false);
-        repository.kind = Kind::Hosted(hosted.clone());
-        let name = Name::parse("team/app").unwrap();
-        let of = HostedName { repository: Arc::new(repository), hosted, name };
-        Subject { of, pinned: Vec::new() }
-    }
-
-    /// A manifest without a tag, and a blob without a manifest, long ago.
-    async fn leave(shelf: &Arc<Shelf>, name: &Name) -> (Digest, Digest) {
-        let (manifest, blob) = (Digest::sha256(b"manifest"), Digest::sha256(b"blob"));
-        let mut batch = Batch::new();
-        for (digest, is_manifest) in [(manifest, true), (blob, false)] {
-            let at = shelf.clock.now();
-            batch.put_blob(&digest, 5, is_manifest, at);
-            let content = Content {
-                is_manifest,
-                size_bytes: Some(5),
-                media_type: None,
-                private_to: None,
-                is_hosted: true,
-                at,
-            };
-            batch.put_content(name, &digest, content);
-        }
-        shelf.catalog.submit(batch).await.unwrap();
-        shelf.clock.advance(LONG);
-        (manifest, blob)
-    }
-
-    async fn looked(shelf: &Arc<Shelf>, subject: &Subject, used: Vec<Digest>) -> Collection {
-        let subject = subject.clone();
-        let work = move |shelf: &Shelf| {
-            look(shelf, &subject, TERMS, |of| {
-                used.iter().copied().filter(|digest| of.contains(digest)).collect()
-            })
-        };
-        match shelf.blocking(work).await.unwrap().unwrap() {
-            Looked::Found { collection, .. } => collection,
-            Looked::Changing | Looked::Gone => panic!("there is something to see"),
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_tagged_between_the_mark_and_the_removal_stays() {
-        let ((_dir, shelf), subject) = (shelf(), subject());
-        let (manifest, _) = leave(&shelf, &subject.of.name).await;
-        let collection = looked(&shelf, &subject, Vec::new()).await;
-        assert_eq!(collection.contents.len(), 2);
-        let mut batch = Batch::new();
-        let tag = Tag::parse("latest").unwrap();
-        batch.move_tag(&subject.of.name, &tag, &manifest, shelf.clock.now());
-        shelf.catalog.submit(batch).await.unwrap();
-        assert_eq!(take(&shelf, collection).await, Err(WriteError::Conflict));
-        let again = looked(&shelf, &subject, Vec::new()).await;
-        assert_eq!(again.contents.len(), 1, "marked again, only the blob goes");
-        take(&shelf, again).await.unwrap();
-        assert!(shelf.catalog.content(&subject.of.name, &manifest).unwrap().is_some());
-    }
-
-    #[tokio::test]
-    async fn what_is_used_between_the_mark_and_the_removal_stays() {
-        let ((_dir, shelf), subject) = (shelf(), subject());
-        let (manifest, blob) = leave(&shelf, &subject.of.name).await;
-        let by_memory = looked(&shelf, &subject, vec![blob]).await;
-        assert_eq!(by_memory.contents.len(), 1, "memory knows of a use");
-        let collection = looked(&shelf, &subject, Vec::new()).await;
-        let mut batch = Batch::new();
-        batch.used(&[(subject.of.name.clone(), manifest)], shelf.clock.now());
-        shelf.catalog.submit(batch).await.unwrap();
-        assert_eq!(take(&shelf, collection).await, Err(WriteError::Conflict));
-        let mut batch = Batch::new();
-        batch.used(&[(subject.of.name.clone(), blob)], shelf.clock.now());
-        shelf.clock.advance(LONG);
-        let collection = looked(&shelf, &subject, Vec::new()).await;
-        shelf.catalog.submit(batch).await.unwrap();
-        take(&shelf, collection).await.unwrap();
-        assert!(shelf.catalog.content(&subject.of.name, &manifest).unwrap().is_none());
-        assert!(shelf.catalog.content(&subject.of.name, &blob).unwrap().is_some());
-    }
-
-    #[test]
-    fn the_time_of_a_use_is_coarse_and_a_push_may_wait_for_nothing() {
-        let now = Timestamp::from_second(1_000_000).unwrap();
-        let seconds = |age: u64| {
-            let since = unused_since(now, Duration::from_secs(age));
-            now.as_second() - since.as_second()
-        };
-        assert_eq!([seconds(0), seconds(10), seconds(60), seconds(3600)], [0, 20, 120, 3660]);
     }
 }
