@@ -135,6 +135,12 @@ impl Revisions {
             let view = View::build(set, source, now, Some(&current), &core.shelf.metrics)?;
             Ok((revision, Some(view)))
         });
+        let built = match built {
+            Ok((revision, Some(view))) => {
+                core.places.check(core, &view).await.map(|()| (revision, Some(view)))
+            }
+            other => other,
+        };
         match built {
             Ok((revision, view)) => {
                 let was_wrong = {
@@ -175,6 +181,10 @@ impl Revisions {
             .map_err(|problems| {
                 AdminError::Invalid(format!("the set is refused now: {problems}"))
             })?;
+        let usable = core.places.check(core, &view).await;
+        usable.map_err(|problems| {
+            AdminError::Invalid(format!("the set is refused now: {problems}"))
+        })?;
         // On disk before in force: a rollback that a restart undoes is none.
         let instead_of = self.state.lock().last_read.unwrap_or(current.revision);
         let path = self.data_dir.join(ROLLBACK_FILE);
@@ -193,6 +203,7 @@ impl Revisions {
             core.shelf.metrics.retire_upstream(name);
         }
         self.keep(&core.shelf, &view).await;
+        core.places.activate(core, &view).await;
         tracing::info!(revision = %view.revision, source = view.source, "resources are in force");
         core.swap(view);
     }
@@ -311,7 +322,7 @@ fn last_good(data_dir: &Path, shelf: &Shelf) -> Option<Set> {
 
 /// Replaces a file whole: after a crash it is the old one or the new one. For its owner alone: it
 /// names upstreams and the files of their credentials.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut options = File::options();
     options.write(true).create(true).truncate(true).mode(0o600);

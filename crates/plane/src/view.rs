@@ -7,9 +7,11 @@
 mod access;
 mod repository;
 mod rules;
+mod store;
 mod upstreams;
 mod virtuals;
 
+use crate::places::StorePlace;
 use crate::routes::Routes;
 use jiff::Timestamp;
 use oci::{Digest, Name, Reference, Tag};
@@ -37,6 +39,8 @@ pub struct View {
     pub(crate) access: Access,
     pub(crate) repositories: Vec<Arc<Repository>>,
     pub(crate) upstreams: BTreeMap<String, Upstream>,
+    /// Where blobs are written; `None`: in the data directory.
+    pub(crate) store: Option<StorePlace>,
     /// Counts views; a body that is being sent looks whether it moved.
     pub(crate) generation: u64,
 }
@@ -60,6 +64,7 @@ impl View {
             }
         }
         let access = access::build(&set, &mut problems);
+        let store = store::build(&set, before.is_none(), &mut problems);
         Problems::check(problems)?;
         Ok(Self {
             revision: set.revision(),
@@ -70,6 +75,7 @@ impl View {
             access,
             repositories,
             upstreams,
+            store,
             generation: before.map_or(1, |before| before.generation + 1),
         })
     }
