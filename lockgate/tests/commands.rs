@@ -191,6 +191,42 @@ async fn the_cache_is_listed_counted_pinned_and_purged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gc_tells_what_would_go_and_takes_it() {
+    let setup = Setup::new().await;
+    setup.write(
+        "hosted.yaml",
+        "apiVersion: lockgate.dev/v1alpha1\nkind: Repository\nmetadata: { name: team }\nspec:\n  \
+         hosted: { quota: 1MiB }\n---\napiVersion: lockgate.dev/v1alpha1\nkind: AccessPolicy\n\
+         metadata: { name: all }\nspec:\n  allow:\n    - subjects: [{ kind: Anonymous }]\n      \
+         actions: [\"*\"]\n      repositories: [\"**\"]\n",
+    );
+    let served = setup.serve().await;
+    let digest = oci::Digest::sha256(b"a blob");
+    let url = format!("http://{}/v2/team/app/blobs/uploads/?digest={digest}", served.address);
+    let pushed = reqwest::Client::new().post(url).body("a blob").send().await.unwrap();
+    assert_eq!(pushed.status(), 201);
+    let nothing = setup.ask(&["gc"]).await.expect(0);
+    assert!(nothing.stderr.contains("gone: 0 tags, 0 manifests, 0 blobs"), "{nothing:?}");
+    assert!(nothing.stderr.contains("1 unlisted blobs used lately"), "{nothing:?}");
+    let now = ["gc", "--repository", "team", "--names", "team/**", "--blobs-unused-for", "0s"];
+    let would = setup.ask(&[&now[..], &["--dry-run"]].concat()).await.expect(0);
+    assert!(
+        would.stdout.contains(&format!("team/app@{digest}  no manifest lists it")),
+        "{would:?}"
+    );
+    assert!(would.stderr.contains("would go: 0 tags, 0 manifests, 1 blobs; 6 B"), "{would:?}");
+    let report = setup.ask(&[&now[..], &["--json"]].concat()).await.expect(0);
+    let report: serde_json::Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!((&report["gone"]["blobs"], &report["freedBytes"]), (&1.into(), &6.into()));
+    let stats = setup.ask(&["cache", "stats"]).await.expect(0);
+    assert!(stats.stdout.contains("0 hosted, 0 B of the 1.0 MiB of its quota"), "{stats:?}");
+    let cached = setup.ask(&["gc", "--repository", REPOSITORY]).await.expect(1);
+    assert!(cached.stderr.contains("is not hosted"), "{cached:?}");
+    setup.ask(&["gc", "--untagged-for", "soon"]).await.expect(64);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn much_is_not_purged_unasked() {
     let setup = Setup::new().await;
     let served = setup.serve().await;

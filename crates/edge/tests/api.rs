@@ -260,6 +260,29 @@ async fn verifying_is_a_job_that_reads_what_the_store_has() {
 }
 
 #[tokio::test]
+async fn a_collection_is_a_job_with_a_report() {
+    let world = World::start().await;
+    let operator = Operator::of(&world);
+    let (status, job) = operator.send(Method::POST, "gc", Some(json!({"dryRun": true}))).await;
+    assert_eq!(status, 202, "{job}");
+    let url = format!("http://plane/api/v1/jobs/{}/events", job["id"].as_str().unwrap());
+    let text = operator.0.get(url).send().await.unwrap().text().await.unwrap();
+    let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
+    assert_eq!((&last["state"], &last["kind"]), (&json!("Done"), &json!("gc")), "{last}");
+    assert_eq!(last["gc"]["dryRun"], true, "{last}");
+    assert_eq!(last["gc"]["gone"], json!({"tags": 0, "manifests": 0, "blobs": 0}), "{last}");
+    for (body, status) in [
+        (json!({"repository": "nowhere"}), 404),
+        (json!({"untaggedFor": "soon"}), 400),
+        (json!({"dryrun": true}), 400),
+    ] {
+        let (answered, problem) = operator.send(Method::POST, "gc", Some(body)).await;
+        assert_eq!(answered, status, "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn event_streams_end_when_the_plane_stops() {
     let world = World::start().await;
     let operator = Operator::of(&world);
