@@ -7,7 +7,7 @@ mod common;
 
 use bytes::Bytes;
 use common::world::{HOSTED, REPOSITORY, World};
-use common::{limits, plain};
+use common::{eventually, limits, plain};
 use edge::server::{Limits, ListenerSettings};
 use futures_util::stream;
 use oci::Digest;
@@ -233,4 +233,20 @@ async fn a_push_over_http2() {
     assert_eq!(refused.status(), 405);
     assert!(!refused.headers().contains_key("connection"));
     assert_eq!(client.get(url("/v2/")).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn who_does_not_leave_after_a_refusal_is_cut() {
+    let short = Duration::from_millis(200);
+    let bounds = Limits { header_timeout: short, ..limits() };
+    let world = World::within(FakeRegistry::builder(), plain(), HOSTED, bounds).await;
+    let mut stream = TcpStream::connect(world.addr()).await.unwrap();
+    let path = format!("/v2/{REPOSITORY}/app/manifests/1");
+    stream.write_all(head("PUT", &path, "Content-Length: 1000000").as_bytes()).await.unwrap();
+    let answer = until(&mut stream, "never").await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    // The stream is still open on this side.
+    let open = || world.server.metrics.connections_open();
+    eventually("the connection is gone", || open() == 0).await;
+    drop(stream);
 }

@@ -4,10 +4,12 @@
 
 mod common;
 
-use common::world::{REPOSITORY, World};
+use common::plain;
+use common::world::{HOSTED, REPOSITORY, World};
 use oci::{Algorithm, Digest};
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
+use testkit::{FakeRegistry, FakeS3};
 
 fn put(path: &str) -> Request {
     Request::new("PUT", path)
@@ -318,4 +320,45 @@ async fn a_remote_repository_takes_nothing() {
         refused(&answer, 405, "UNSUPPORTED", "remote repository");
         assert_eq!(answer.header("allow"), Some("GET, HEAD"));
     }
+}
+
+#[tokio::test]
+async fn a_blob_of_an_object_store_is_had_there() {
+    let bucket = FakeS3::start();
+    let keys = tempfile::tempdir().unwrap();
+    let key = |name: &str, value: &str| {
+        let path = keys.path().join(name);
+        std::fs::write(&path, value).unwrap();
+        path.display().to_string()
+    };
+    let (id, secret) = (key("id", FakeS3::ACCESS_KEY_ID), key("secret", FakeS3::SECRET_ACCESS_KEY));
+    let store = format!(
+        "
+---
+apiVersion: lockgate.dev/v1alpha1
+kind: Plane
+metadata: {{ name: default }}
+spec:
+  store:
+    s3: {{ bucket: {}, region: {}, endpoint: '{}', accessKeyIdFile: '{id}', secretAccessKeyFile: '{secret}' }}
+",
+        FakeS3::BUCKET,
+        FakeS3::REGION,
+        bucket.endpoint()
+    );
+    let documents = HOSTED.replace("hosted: {", "hosted: { redirect: { presign: 1m },") + &store;
+    let world = World::with(FakeRegistry::builder(), plain(), &documents).await;
+    let digest = world.push_blob("team/app", b"abc").await;
+    let path = format!("/v2/team/app/blobs/{digest}");
+    let answer = world.get(&path, &[]).await;
+    assert_eq!((answer.status, answer.body.len()), (307, 0), "{}", answer.text());
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("docker-content-digest"), Some(digest.as_str()));
+    let url = answer.header("location").unwrap();
+    assert!(url.starts_with(&bucket.endpoint()), "{url}");
+    let there = reqwest::get(url).await.unwrap();
+    assert_eq!((there.status().as_u16(), &there.bytes().await.unwrap()[..]), (200, &b"abc"[..]));
+    // HEAD is answered here: clients want to know the size.
+    let head = world.head(&path, &[]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("3")));
 }

@@ -258,7 +258,8 @@ impl Watch {
         }
         let phase = if activity.is_busy() {
             Phase::Busy
-        } else if activity.head.load(Relaxed) && !activity.is_http2() {
+        } else if (activity.head.load(Relaxed) || activity.lingers()) && !activity.is_http2() {
+            // A client that was told of the end has as long to leave as another has for its head.
             Phase::Head
         } else {
             Phase::Idle

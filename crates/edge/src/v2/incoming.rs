@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use futures_util::Stream;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Version, header};
+use http::{HeaderMap, HeaderName, Method, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming as Wire;
@@ -83,6 +83,9 @@ pub(super) fn of(
     parts: &Parts,
     stall_timeout: Duration,
 ) -> Result<(Incoming, Fate), &'static str> {
+    if body.is_end_stream() && matches!(parts.method, Method::GET | Method::HEAD) {
+        return Ok((Incoming::none(), Fate(None)));
+    }
     let (content_type, content_range) = lines(&parts.headers)?;
     if body.is_end_stream() {
         return Ok((Incoming::none().with_lines(content_type, content_range), Fate(None)));
