@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a rig that cannot be set up is a failed test")]
 #![allow(dead_code)]
 
+pub mod members;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use oci::Digest;
@@ -39,6 +41,8 @@ pub struct Setup {
     pub dir: Option<Arc<tempfile::TempDir>>,
     pub fail_writes_after_bytes: Option<u64>,
     pub access_log: Option<AccessLog>,
+    /// Instead of the one in the directory.
+    pub catalog: Option<catalog::Catalog>,
 }
 
 pub const LOOPBACK: Peer = Peer {
@@ -73,7 +77,8 @@ impl Rig {
         let mut store = blobs::Options::new(data_dir.clone());
         store.fail_writes_after_bytes = setup.fail_writes_after_bytes;
         let store = blobs::Store::open(store).unwrap();
-        let (catalog, _) = catalog::Catalog::open(&data_dir.join("catalog.sqlite")).unwrap();
+        let open = || catalog::Catalog::open(&data_dir.join("catalog.sqlite")).unwrap().0;
+        let catalog = setup.catalog.unwrap_or_else(open);
         let metrics = Metrics::new(Registry::default(), "test", None);
         let clock = Clock::manual();
         let options = Options {
@@ -117,12 +122,23 @@ impl Rig {
         path: &str,
         incoming: Incoming,
     ) -> Result<Served, Refusal> {
+        self.send_to("127.0.0.1:5050", peer, method, path, incoming).await
+    }
+
+    /// A request to a host by its name.
+    pub async fn send_to(
+        &self,
+        host: &str,
+        peer: Peer,
+        method: Method,
+        path: &str,
+        incoming: Incoming,
+    ) -> Result<Served, Refusal> {
         let (path, query) = match path.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (path, None),
         };
-        let host = Some("127.0.0.1:5050");
-        let ask = Ask { method, path, query, host, peer, read: ReadHow::Mapped };
+        let ask = Ask { method, path, query, host: Some(host), peer, read: ReadHow::Mapped };
         let mut trail = self.plane.trail(self.ids.next(), "GET", path, peer.address);
         self.plane.handle(&ask, incoming, &mut trail).await
     }
