@@ -96,7 +96,7 @@ fn restore(flags: &SettingsFlags, from: &Path, force: bool) -> Result<Report, Fa
     let mut put_aside = Vec::new();
     put_aside.extend(offline.put_aside(&path, "restore")?);
     offline.rename(&new, &path)?;
-    for name in ["revision.yaml", "rollback.json"] {
+    for name in ["revision.yaml", "rollback.json", "places.json"] {
         let (kept, target) = (from.join(name), offline.data_dir.join(name));
         put_aside.extend(offline.put_aside(&target, "restore")?);
         if backup.files.contains_key(name) {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 
 /// How the names of what we keep there begin (contracts §10); the last is the file system's own.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "lock",
     "catalog.sqlite",
     "blobs",
@@ -16,6 +16,7 @@ const OURS: [&str; 10] = [
     "uploads",
     "records",
     "keys",
+    "places.",
     "revision.",
     "rollback.",
     "lost+found",

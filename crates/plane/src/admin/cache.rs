@@ -125,10 +125,8 @@ impl Plane {
     /// # Errors
     /// When the target cannot be read, or the catalog does not answer.
     pub async fn purge(&self, target: PurgeTarget) -> Result<Purged, AdminError> {
-        if self.core.shelf.is_incomplete() {
-            let text =
-                "the catalog is being rebuilt: what is hosted is not known yet; ask again later";
-            return Err(AdminError::Unavailable(text.to_owned()));
+        if !self.core.shelf.may_remove() {
+            return Err(AdminError::Unavailable(crate::names::NOT_SURE.to_owned()));
         }
         let mut purged = Purged::default();
         let mut digests: BTreeMap<Digest, ()> = BTreeMap::new();

@@ -4,6 +4,7 @@
 //! backup.json       what it is, when and by what it was made, and the sum of every other file
 //! catalog.sqlite    the catalog, as of one moment
 //! revision.yaml     the resources in force, if any were; rollback.json, if one is
+//! places.json       where the store was written to before, if it moved
 //! resources/        every set of resources that was in force
 //! keys/             as in the data directory
 //! blobs.tsv         digest, bytes, and `held` (hosted: the only copy) or `cached`
@@ -33,7 +34,7 @@ const BLOBS_FILE: &str = "blobs.tsv";
 /// In a directory that is being written; one without it is not ours to remove.
 const PARTIAL_FILE: &str = "backup.partial";
 /// Files that are copied as they are.
-const PLAIN_FILES: [&str; 2] = ["revision.yaml", "rollback.json"];
+const PLAIN_FILES: [&str; 3] = ["revision.yaml", "rollback.json", "places.json"];
 const KEYS_DIR: &str = "keys";
 const RESOURCES_DIR: &str = "resources";
 

@@ -72,9 +72,9 @@ impl<'r> Run<'r> {
     /// Goes through the names, and tells of it now and then.
     pub(super) async fn go(mut self, tell: impl Fn(&GcReport)) -> (GcReport, u64) {
         let keep = self.keep.clone();
-        if self.core.shelf.is_incomplete() {
+        if !self.core.shelf.may_remove() {
             // What nothing is known to need may be needed all the same.
-            self.fail("the catalog is being rebuilt from the store".to_owned());
+            self.fail(crate::names::NOT_SURE.to_owned());
             return (self.report, self.failed_names);
         }
         let is_written = self.core.shelf.blocking(move |_| keep.write_uses()).await;

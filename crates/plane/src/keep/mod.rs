@@ -218,15 +218,15 @@ impl Keep {
         let bounds = self.bounds();
         self.sweep(bounds.is_pressing());
         // What a fresh catalog does not know to be hosted yet would be taken for cached.
-        let is_incomplete = self.core.shelf.is_incomplete();
-        match bounds.goal().filter(|_| !is_incomplete) {
+        let may_remove = self.core.shelf.may_remove();
+        match bounds.goal().filter(|_| may_remove) {
             Some(goal) => {
                 self.evict(goal);
                 self.sweep(bounds.is_pressing());
             }
             None => self.state.lock().is_shortage_said = false,
         }
-        if !is_incomplete {
+        if may_remove {
             self.keep_shares();
         }
         self.limit_parts();

@@ -13,6 +13,10 @@ const DIRTY_MAX: usize = 100_000;
 /// When to ask again while the catalog is being rebuilt.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// Why nothing is removed by a catalog that cannot tell what is needed.
+pub(crate) const NOT_SURE: &str = "what is hosted is not known for certain: the catalog is being \
+    rebuilt from the store, or is kept in memory because it could not be opened; ask again later";
+
 /// What is known of names without asking the catalog.
 #[derive(Debug, Default)]
 pub(crate) struct NameBook {
@@ -28,6 +32,8 @@ struct State {
     is_cut: bool,
     /// The count of fresh databases with which the catalog was last known to know all names.
     complete_at: Option<u64>,
+    /// It was made again in memory: there is another one on disk that may know more.
+    is_volatile: bool,
     /// How far making it again is: names done, and of how many.
     progress: Option<(u64, u64)>,
     /// Why it does not go on.
@@ -67,6 +73,11 @@ impl NameBook {
         (state.progress, state.rebuild_problem) = (None, None);
     }
 
+    /// What was made again is a stand-in for a catalog that cannot be opened now.
+    pub(super) fn set_volatile(&self) {
+        self.state.lock().is_volatile = true;
+    }
+
     pub(super) fn set_progress(&self, done: u64, total: u64) {
         let mut state = self.state.lock();
         (state.progress, state.rebuild_problem) = (Some((done, total)), None);
@@ -90,6 +101,12 @@ impl Shelf {
     /// is not found then may be there all the same. To be asked after the read.
     pub(crate) fn is_incomplete(&self) -> bool {
         self.names.complete_at() != Some(self.catalog.fresh_starts())
+    }
+
+    /// Whether the catalog is good enough to tell what nobody needs. One that does not know all names
+    /// is not, nor is a stand-in: the real one may know of pushes that no document tells yet.
+    pub(crate) fn may_remove(&self) -> bool {
+        !self.is_incomplete() && !self.names.state.lock().is_volatile
     }
 
     /// The answer to whoever asks for what is not found in a catalog that does not know all names.

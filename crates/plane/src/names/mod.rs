@@ -13,7 +13,7 @@ mod rebuild;
 mod scribe;
 mod write;
 
-pub(crate) use book::NameBook;
+pub(crate) use book::{NOT_SURE, NameBook};
 pub use rebuild::{
     MissingContent, RebuildError, RebuildReport, UnreadableName, newer_documents, rebuild,
     take_in_cached,

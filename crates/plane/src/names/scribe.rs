@@ -152,6 +152,9 @@ impl Scribe {
                 if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             let report = rebuild(&shelf.store, &shelf.catalog, shelf.clock.now(), tell)?;
+            if !shelf.catalog.is_durable() {
+                shelf.names.set_volatile();
+            }
             shelf.names.set_complete(fresh_starts);
             Ok::<_, RebuildError>(report)
         };
@@ -245,7 +248,8 @@ impl Scribe {
     async fn pass(&self, rounds: &mut Rounds) {
         let places = self.core.shelf.store.places();
         let is_due = rounds.next_pass.is_none_or(|at| at <= Instant::now());
-        if !is_due && rounds.places == places {
+        // A stand-in in memory has nothing to say to those who come after it.
+        if !self.core.shelf.catalog.is_durable() || (!is_due && rounds.places == places) {
             return;
         }
         rounds.places = places;
