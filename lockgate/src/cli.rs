@@ -1,7 +1,8 @@
 //! The command line: what can be said, and what each word does.
 
 use crate::command::{
-    backup, cache, catalog, client_config, config, doctor, gc, prefetch, restore, revision, why,
+    backup, cache, catalog, client_config, config, doctor, gc, prefetch, restore, revision, store,
+    why,
 };
 use crate::exit::{Exit, Failure};
 use crate::serve;
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     Cache(cache::Command),
     /// Takes away what hosted repositories hold and nothing needs, or tells what that would be
     Gc(gc::Args),
+    /// Where blobs lie: list the places, bring blobs to another
+    #[command(subcommand)]
+    Store(store::Command),
     /// Fetches images before anybody asks for them
     Prefetch(prefetch::Args),
     /// Writes a backup: the catalog, resources, keys, and a list of the blobs
@@ -73,6 +77,7 @@ impl Command {
             Self::Revision(command) => command.run(),
             Self::Cache(command) => command.run(),
             Self::Gc(args) => args.run(),
+            Self::Store(command) => command.run(),
             Self::Prefetch(args) => args.run(),
             Self::Backup(args) => args.run(),
             Self::Restore(args) => args.run(),

@@ -57,13 +57,18 @@ pub use decisions::DecisionView;
 pub use fill::FillSettings;
 pub use hosted::PushSettings;
 pub use incoming::{Incoming, IncomingError};
-pub use jobs::{GcRequest, JobState, JobView, PrefetchRequest, Reported, VerifyRequest};
+pub use jobs::{
+    GcRequest, JobState, JobView, MigrateRequest, MigrateTo, PrefetchRequest, Reported,
+    VerifyRequest,
+};
 pub use keep::KeepSettings;
 pub use names::{
     MissingContent, RebuildError, RebuildReport, UnreadableName, newer_documents, rebuild,
     take_in_cached,
 };
 pub use pipeline::{Trail, TrailEnd};
+pub use places::PlaceView;
+pub use places::open_places;
 pub use plane::{Options, Plane};
 pub use refusal::Refusal;
 pub use revisions::{Applied, ApplyError};

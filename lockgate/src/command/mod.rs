@@ -11,6 +11,7 @@ mod offline;
 pub(crate) mod prefetch;
 pub(crate) mod restore;
 pub(crate) mod revision;
+pub(crate) mod store;
 pub(crate) mod why;
 
 use crate::exit::{Exit, Failure};

@@ -29,8 +29,9 @@ pub(super) fn check(call: &Call<'_>, endpoint: &Endpoint) -> Result<(), Problem>
     if endpoint.method == "GET" {
         return Ok(());
     }
-    if endpoint.operation == Operation::Backup && !call.peer.is_operator {
-        let detail = "a backup is written on the plane's own machine: ask there, by the socket in the \
+    let is_of_machine = matches!(endpoint.operation, Operation::Backup | Operation::Migrate);
+    if is_of_machine && !call.peer.is_operator {
+        let detail = "this names files of the plane's own machine: ask there, by the socket in the \
                       data directory";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }

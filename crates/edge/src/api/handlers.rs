@@ -82,6 +82,8 @@ pub(super) async fn run(
         Operation::Purge => Ok(json(StatusCode::OK, &plane.purge(purge_target(body)?).await?)),
         Operation::Verify => Ok(accepted(&plane.verify(verify_request(body)?).await?)),
         Operation::Backup => Ok(accepted(&plane.backup(read(body)?).await?)),
+        Operation::ListPlaces => Ok(list(plane.places().await)),
+        Operation::Migrate => Ok(accepted(&plane.migrate(read(body)?).await?)),
         Operation::Gc => Ok(accepted(&plane.gc(gc_request(body)?).await?)),
         Operation::ListPins => Ok(list(plane.pins().await?)),
         Operation::Pin => {

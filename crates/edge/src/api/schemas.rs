@@ -345,6 +345,34 @@ fn requests() -> Vec<Named> {
         ),
         ("BackupRequest", object(&[("to", text())])),
         (
+            "StorePlace",
+            object(&[("url", text()), ("isWritten", flag()), ("problem", or_null(text()))]),
+        ),
+        (
+            "MigrateRequest",
+            partly(
+                &[
+                    (
+                        "to",
+                        json!({
+                            "description": "`configured` (what Plane.spec.store says), `dataDir`, or \
+                                {\"place\": …} with what may stand in Plane.spec.store",
+                            "oneOf": [
+                                { "type": "string", "enum": ["configured", "dataDir"] },
+                                {
+                                    "type": "object",
+                                    "properties": { "place": { "type": "object" } },
+                                    "required": ["place"],
+                                },
+                            ],
+                        }),
+                    ),
+                    ("removeSource", flag()),
+                ],
+                &["to"],
+            ),
+        ),
+        (
             "VerifyRequest",
             json!({
                 "description": "One of the three, or none: everything in the store",
@@ -511,6 +539,10 @@ mod tests {
         agrees("GcReport", &GcReport::default());
         agrees("GcCounts", &GcCounts::default());
         agrees("GcKept", &GcKept::default());
+        let place = PlaceView { url: String::new(), is_written: true, problem: None };
+        agrees("StorePlace", &place);
+        let to = MigrateTo::Configured;
+        agrees("MigrateRequest", &MigrateRequest { to, remove_source: false });
         agrees("BackupRequest", &plane::BackupRequest { to: "/b".into() });
         agrees("GcRequest", &GcRequest::default());
         let (gone, kept) = (GcCounts::default(), GcKept::default());

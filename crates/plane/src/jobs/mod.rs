@@ -3,16 +3,19 @@
 
 mod backup;
 mod gc;
+mod migrate;
 mod prefetch;
 mod verify;
 
 pub use gc::GcRequest;
+pub use migrate::{MigrateRequest, MigrateTo};
 pub(crate) use prefetch::parse as parse_reference;
 pub use verify::VerifyRequest;
 
 use crate::admin::AdminError;
 use crate::backup::BackupRequest;
 use crate::collect::{Collector, GcReport};
+use crate::places::PlaceView;
 use crate::plane::{Core, Plane};
 use catalog::{Batch, JobRow};
 use jiff::Timestamp;
@@ -110,6 +113,7 @@ enum Spec {
     Verify(VerifyRequest),
     Gc(GcRequest),
     Backup(BackupRequest),
+    Migrate(MigrateRequest),
 }
 
 impl Spec {
@@ -119,6 +123,7 @@ impl Spec {
             Self::Verify(_) => "verify",
             Self::Gc(_) => "gc",
             Self::Backup(_) => "backup",
+            Self::Migrate(_) => "migrate",
         }
     }
 
@@ -129,6 +134,7 @@ impl Spec {
             Self::Verify(request) => serde_json::to_string(request),
             Self::Gc(request) => serde_json::to_string(request),
             Self::Backup(request) => serde_json::to_string(request),
+            Self::Migrate(request) => serde_json::to_string(request),
         };
         json.unwrap_or_default()
     }
@@ -140,6 +146,7 @@ impl Spec {
             "verify" => serde_json::from_str(json).ok().map(Self::Verify),
             "gc" => serde_json::from_str(json).ok().map(Self::Gc),
             "backup" => serde_json::from_str(json).ok().map(Self::Backup),
+            "migrate" => serde_json::from_str(json).ok().map(Self::Migrate),
             _ => None,
         }
     }
@@ -243,6 +250,7 @@ impl Jobs {
                     Spec::Verify(request) => verify::run(core, &job, request).await,
                     Spec::Gc(request) => gc::run(core, &self.0.collector, &job, request).await,
                     Spec::Backup(request) => backup::run(core, &job, request).await,
+                    Spec::Migrate(request) => migrate::run(core, &job, request).await,
                 }
             };
             job.cancel.run_until_cancelled(work).await;
@@ -393,6 +401,20 @@ impl Plane {
         }
         let thing = request.to.display().to_string();
         self.jobs.begin(Spec::Backup(request), vec![thing])
+    }
+
+    /// Begins to bring all blobs to another place.
+    ///
+    /// # Errors
+    /// When the place cannot be read, or too many jobs wait.
+    pub async fn migrate(&self, request: MigrateRequest) -> Result<JobView, AdminError> {
+        let place = migrate::check(&self.core, &request)?;
+        self.jobs.begin(Spec::Migrate(request), vec![place.to_string()])
+    }
+
+    /// The places of the store in order: blobs are written to the first, and read in all.
+    pub async fn places(&self) -> Vec<PlaceView> {
+        crate::places::views(&self.core).await
     }
 
     /// Goes once through all hosted names, as it comes every interval. For tests.

@@ -4,8 +4,10 @@
 //! so that a change of place drops no request; `lockgate store migrate` brings it over. Former
 //! places are remembered in `places.json` by their documents: paths of secrets, never secrets.
 
+mod offline;
 mod spec;
 
+pub use offline::open_places;
 pub(crate) use spec::place_of;
 
 use crate::plane::Core;
@@ -149,6 +151,35 @@ impl Places {
             }
         }
     }
+}
+
+/// A place of the store, as operators see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlaceView {
+    /// Its URL, without secrets.
+    pub url: String,
+    /// Whether blobs are written there; they are read in all places, in order.
+    pub is_written: bool,
+    /// Why it cannot be used now, if it cannot: it was asked just now.
+    pub problem: Option<String>,
+}
+
+/// The places in order, each asked whether it can be used.
+pub(crate) async fn views(core: &Arc<Core>) -> Vec<PlaceView> {
+    let view = core.view();
+    let order = core.places.order(&view.store);
+    let places = opened(&order, &view.store);
+    let looked = core.shelf.blocking(move |shelf| {
+        let look = |(index, place): (usize, Place)| {
+            let url = place.to_string();
+            let probed = shelf.store.open_place(place).and_then(|open| open.probe());
+            let problem = probed.err().map(|error| told(&error));
+            PlaceView { url, is_written: index == 0, problem }
+        };
+        places.into_iter().enumerate().map(look).collect()
+    });
+    looked.await.unwrap_or_default()
 }
 
 /// A view's place.
