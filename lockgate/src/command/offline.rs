@@ -6,6 +6,7 @@ use crate::output;
 use crate::serve::{DataDir, Holder};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
+use plane::View;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,15 @@ use std::path::{Path, PathBuf};
 /// A data directory that is ours as long as this lives.
 pub(super) struct Offline {
     pub(super) data_dir: PathBuf,
+    resources_dir: Option<PathBuf>,
     _lock: DataDir,
 }
 
 impl Offline {
     /// Takes the data directory that the flags name; `instead` says what to do where a plane has it.
     pub(super) fn take(flags: &SettingsFlags, instead: &str) -> Result<Self, Failure> {
-        let data_dir = flags.load(Vec::new())?.settings.data_dir();
+        let settings = flags.load(Vec::new())?.settings;
+        let data_dir = settings.data_dir();
         if let Holder::Process(pid) = DataDir::holder(&data_dir) {
             let by =
                 pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
@@ -27,17 +30,43 @@ impl Offline {
             return Err(Failure::no(text).hint(instead));
         }
         let lock = DataDir::lock(&data_dir)?;
-        Ok(Self { data_dir, _lock: lock })
+        Ok(Self { data_dir, resources_dir: settings.resources_dir, _lock: lock })
     }
 
     pub(super) fn catalog_path(&self) -> PathBuf {
         self.data_dir.join("catalog.sqlite")
     }
 
-    /// The blobs, in the places where the plane keeps them. To be called inside a tokio runtime.
+    /// The blobs, in the places where the plane keeps them. Blocks; inside a tokio runtime.
     pub(super) fn store(&self) -> Result<blobs::Store, Failure> {
-        blobs::Store::open(blobs::Options::new(self.data_dir.clone()))
-            .map_err(|error| Failure::cannot_tell("the store cannot be opened").because(&error))
+        let cannot = || Failure::cannot_tell("the store cannot be opened");
+        let store = blobs::Store::open(blobs::Options::new(self.data_dir.clone()))
+            .map_err(|error| cannot().because(&error))?;
+        let view = self.view()?;
+        plane::open_places(&self.data_dir, &store, &view).map_err(|problem| {
+            Failure::cannot_tell(format!("a place of the store cannot be opened: {problem}"))
+        })?;
+        Ok(store)
+    }
+
+    /// The resources that were in force last, else what is written in the files: they say where the
+    /// store lies.
+    fn view(&self) -> Result<View, Failure> {
+        let kept = self.data_dir.join("revision.yaml");
+        let set = match fs::read_to_string(&kept) {
+            Ok(text) => resources::read_text(&kept.display().to_string(), &text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                resources::effective(self.resources_dir.as_deref())
+            }
+            Err(error) => {
+                let text = format!("{} cannot be read", kept.display());
+                return Err(Failure::cannot_tell(text).because(&error));
+            }
+        };
+        set.and_then(View::check).map_err(|problems| {
+            let text = format!("the resources do not say where the store lies\n{problems}");
+            Failure::cannot_tell(text)
+        })
     }
 
     /// Renames a file, or directory, of the data directory so that another can take its place: to
