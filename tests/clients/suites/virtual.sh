@@ -71,7 +71,7 @@ swapping() {
     trap 'exit 0' TERM
     while :; do
       curl -sS -m 20 -o /dev/null -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
-        -w '%{http_code} %header{docker-content-digest}\n' "http://$name/lib/debian/manifests/bookworm" >>"$out/pulls" 2>&1 || echo "curl $?" >>"$out/pulls"
+        -w '%{http_code} %header{docker-content-digest}\n' "http://$PLANE/v2/all/lib/debian/manifests/bookworm" >>"$out/pulls" 2>&1 || echo "curl $?" >>"$out/pulls"
     done
   ) &
   puller=$!
