@@ -39,18 +39,26 @@ pub(crate) async fn manifest(
     Ok(Resolved { content, private_to: None, cache: CacheState::NONE, asked: false })
 }
 
-/// A blob.
+/// A blob. One whose bytes are lost, for certain, is absent for HEAD alone: that is how clients ask
+/// whether they must push it, and pushing it again is what heals it.
 pub(crate) async fn blob(
     core: &Arc<Core>,
     name: &HostedName,
     digest: &Digest,
+    is_head: bool,
 ) -> Result<(Blob, Arc<ContentState>), Refusal> {
     let shelf = &core.shelf;
     let Some(row) = shelf.known_content(&name.name, digest).await? else {
         let reason = format!("{} has no blob {digest}", name.name);
         return Err(absent(core, Refusal::Absent { code: ErrorCode::BlobUnknown, reason }));
     };
-    let Some(blob) = shelf.known_blob(digest).await? else { return Err(lost(&name.name, digest)) };
+    let Some(blob) = shelf.known_blob(digest).await? else {
+        if is_head {
+            let reason = format!("the bytes of {digest} are lost; push them again");
+            return Err(Refusal::Absent { code: ErrorCode::BlobUnknown, reason });
+        }
+        return Err(lost(&name.name, digest));
+    };
     shelf.note_use(&name.name, digest, &row, shelf.clock.now());
     Ok((blob, row))
 }

@@ -28,8 +28,9 @@ pub(super) async fn hosted(
     core: &Arc<Core>,
     name: &HostedName,
     digest: &Digest,
+    is_head: bool,
 ) -> Result<Target, Refusal> {
-    let (blob, content) = hosted::blob(core, name, digest).await?;
+    let (blob, content) = hosted::blob(core, name, digest, is_head).await?;
     let place = BlobPlace::Stored { blob, content };
     Ok(Target::Blob { digest: *digest, place, private_to: None, cache: CacheState::NONE })
 }

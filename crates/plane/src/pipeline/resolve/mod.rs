@@ -202,7 +202,7 @@ async fn one(
         let how = blob::How { is_head: routed.is_head, has_others };
         return match candidate {
             Candidate::Remote(located) => blob::remote(core, located, digest, how, trail).await,
-            Candidate::Hosted(hosted) => blob::hosted(core, hosted, digest).await,
+            Candidate::Hosted(hosted) => blob::hosted(core, hosted, digest, routed.is_head).await,
         };
     }
     let reference = manifest_reference(&routed.object).ok_or_else(no_object)?;
