@@ -107,23 +107,23 @@ impl View {
         &self.set
     }
 
-    /// What is served: the first path of each repository, its hosts, and what stands behind it: its
-    /// upstream's name, or `hosted` or `virtual`.
-    pub fn served(&self) -> impl Iterator<Item = (&Name, &[String], &str)> {
-        self.repositories.iter().map(|repository| {
-            let path = repository.paths().next().unwrap_or(repository.name());
-            (path, repository.hosts_written(), repository.behind())
-        })
-    }
-
     /// Whether a client at `address` may pull `name`, written as clients write it. `is_loopback`: by
     /// a loopback listener.
     pub fn lets_pull(&self, name: &str, address: IpAddr, is_loopback: bool) -> bool {
+        self.lets(Action::Pull, name, address, is_loopback)
+    }
+
+    /// Whether a client at `address` may push to `name`, written as clients write it.
+    pub fn lets_push(&self, name: &str, address: IpAddr, is_loopback: bool) -> bool {
+        self.lets(Action::Push, name, address, is_loopback)
+    }
+
+    fn lets(&self, action: Action, name: &str, address: IpAddr, is_loopback: bool) -> bool {
         let Ok(found) = self.routes.locate(name, None, None) else { return false };
         let Ok(tag) = Tag::parse("latest") else { return false };
         let object = Object::Manifest(Reference::Tag(tag));
         let principal = Principal::anonymous(address, is_loopback);
-        found.may_ask(&self.access, &principal, Action::Pull, &object).is_ok()
+        found.may_ask(&self.access, &principal, action, &object).is_ok()
     }
 
     /// The repository a canonical name belongs to.

@@ -75,6 +75,7 @@ fn the_examples_can_be_put_in_force() {
         ("resources.md", REFERENCE, 7),
         ("README.md", include_str!("../../../README.md"), 1),
         ("clients.md", include_str!("../../../docs/guides/clients.md"), 2),
+        ("repositories.md", include_str!("../../../docs/guides/repositories.md"), 3),
     ] {
         let examples = examples(document);
         assert_eq!(examples.len(), count, "{name}");

@@ -236,6 +236,21 @@ fn a_circle_is_told_by_the_way_round_it() {
     assert_eq!(chain(16), "");
     assert!(chain(17).contains("at most 16 levels"), "{}", chain(17));
     assert!(chain(500).contains("at most 16 levels"));
+
+    // Each level asks all of the next by two ways: 2 to the power of the levels.
+    let doubling = |levels: usize| {
+        let name = |level: usize| format!("v{level}");
+        let mut documents: Vec<String> = (1..levels)
+            .map(|level| over(&name(level), &[&name(level + 1), &name(level + 1)]))
+            .collect();
+        documents.push(over(&name(levels), &["team", "team"]));
+        documents.push(hosted.clone());
+        errors(&documents)
+    };
+    assert_eq!(doubling(6), "");
+    let told = doubling(9);
+    assert!(told.contains("it leads to 128 remote and hosted repositories"), "{told}");
+    assert_eq!(told.lines().count(), 1, "told once: {told}");
 }
 
 #[test]

@@ -123,19 +123,6 @@ impl Repository {
         self.hosts.iter().map(String::as_str)
     }
 
-    pub(super) fn hosts_written(&self) -> &[String] {
-        &self.hosts
-    }
-
-    /// What stands behind it, in a word.
-    pub(crate) fn behind(&self) -> &str {
-        match &self.kind {
-            Kind::Remote(remote) => &remote.upstream_name,
-            Kind::Hosted(_) => "hosted",
-            Kind::Virtual(_) => "virtual",
-        }
-    }
-
     pub(crate) fn remote(&self) -> Option<&Arc<Remote>> {
         match &self.kind {
             Kind::Remote(remote) => Some(remote),

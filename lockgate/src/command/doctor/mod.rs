@@ -1,6 +1,7 @@
 //! `lockgate doctor`: looks at everything that goes wrong in practice, and says what to do.
 
 mod certificates;
+mod claims;
 mod finding;
 mod machine;
 mod reason;
@@ -81,6 +82,9 @@ impl Args {
             if is_local { self.resources(settings, plane.is_some(), report) } else { None };
         // What is in force counts, whatever the files say now.
         let judged = running.as_ref().or(written.as_ref());
+        if let Some(view) = judged {
+            claims::look(view.set(), report);
+        }
         if let Some(settings) = settings {
             machine::look(settings, report);
             certificates::of_listeners(settings, Timestamp::now(), report);
