@@ -1,8 +1,8 @@
 //! The command line: what can be said, and what each word does.
 
 use crate::command::{
-    backup, cache, catalog, client_config, config, doctor, gc, prefetch, restore, revision, store,
-    why,
+    backup, cache, catalog, client_config, config, doctor, export, gc, import, prefetch, restore,
+    revision, store, why,
 };
 use crate::exit::{Exit, Failure};
 use crate::serve;
@@ -53,6 +53,10 @@ pub(crate) enum Command {
     Store(store::Command),
     /// Fetches images before anybody asks for them
     Prefetch(prefetch::Args),
+    /// Writes images and what refers to them into a file, for a site without a network
+    Export(export::Args),
+    /// Pushes the images of such a file into hosted repositories
+    Import(import::Args),
     /// Writes a backup: the catalog, resources, keys, and a list of the blobs
     Backup(backup::Args),
     /// Goes back to a backup, and tells what is not in the store any more
@@ -79,6 +83,8 @@ impl Command {
             Self::Gc(args) => args.run(),
             Self::Store(command) => command.run(),
             Self::Prefetch(args) => args.run(),
+            Self::Export(args) => args.run(),
+            Self::Import(args) => args.run(),
             Self::Backup(args) => args.run(),
             Self::Restore(args) => args.run(),
             Self::Catalog(command) => command.run(),

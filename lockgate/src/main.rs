@@ -1,5 +1,6 @@
 //! The artifact access plane for Kubernetes: the composition root and the subcommands.
 
+mod archive;
 mod cli;
 mod client;
 mod command;

@@ -4,8 +4,10 @@
 //! own reason, its request id, and what to do when no plane is there.
 
 mod events;
+mod registry;
 
 pub(crate) use events::Events;
+pub(crate) use registry::{Fetched, MANIFEST_BYTES_MAX, Pushed, Registry};
 
 use crate::exit::Failure;
 use crate::flags::PlaneFlags;

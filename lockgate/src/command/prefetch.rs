@@ -47,8 +47,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(mut self) -> Result<Exit, Failure> {
         if let Some(from) = &self.from {
-            let text = read_list(from)?;
-            self.references.extend(parse_list(&text));
+            self.references.extend(references_of("--from", from)?);
         }
         if self.references.is_empty() {
             let hint = "name images, or a file of them with --from";
@@ -72,7 +71,12 @@ impl Args {
     }
 }
 
-fn read_list(path: &Path) -> Result<String, Failure> {
+/// The references in a file, or on standard input; `flag` named it.
+pub(super) fn references_of(flag: &str, path: &Path) -> Result<Vec<String>, Failure> {
+    Ok(parse_list(&read_list(flag, path)?).collect())
+}
+
+fn read_list(flag: &str, path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().take(LIST_BYTES_MAX).read_to_string(&mut text)
@@ -80,7 +84,7 @@ fn read_list(path: &Path) -> Result<String, Failure> {
         std::fs::File::open(path)
             .and_then(|file| file.take(LIST_BYTES_MAX).read_to_string(&mut text))
     };
-    let wrong = || format!("--from {} cannot be read", path.display());
+    let wrong = || format!("{flag} {} cannot be read", path.display());
     read.map_err(|error| Failure::usage(wrong()).because(&error))?;
     if text.len() as u64 == LIST_BYTES_MAX {
         return Err(Failure::usage(wrong()).hint("it is larger than 4 MiB"));
