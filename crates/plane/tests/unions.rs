@@ -134,7 +134,8 @@ async fn a_member_that_the_asker_may_not_use_is_a_refusal_and_no_reason_to_go_on
     assert!(refusal.to_string().contains("Push on own/app"), "{refusal}");
 
     // Who may use none of them costs nobody a question.
-    (closed.forget_requests(), open.forget_requests());
+    closed.forget_requests();
+    open.forget_requests();
     let nobody = access(&[("Pull", "'else/**'")]);
     let text = documents(&[
         remote("closed", &closed.url(), ""),

@@ -49,7 +49,8 @@ async fn what_the_first_has_not_for_certain_comes_from_the_second() {
 /// One table for all kinds of requests: they must agree.
 #[tokio::test]
 async fn whoever_refuses_or_cannot_tell_ends_the_search_and_is_named() {
-    let faults: [(&str, Fault, fn(&Refusal) -> bool); 6] = [
+    type IsRight = fn(&Refusal) -> bool;
+    let faults: [(&str, Fault, IsRight); 6] = [
         ("503", Fault::status(503).into(), |it| matches!(it, Refusal::Indeterminate { .. })),
         ("hangs", Fault::BlackHole, |it| matches!(it, Refusal::Indeterminate { .. })),
         ("drops", Fault::Drop, |it| matches!(it, Refusal::Indeterminate { .. })),
@@ -265,6 +266,33 @@ async fn a_push_by_the_virtual_name_wins_at_once() {
     // What is deleted by it is the target's, and the other shows again.
     rig.ask(Method::Delete, "/v2/all/team/app/manifests/1").await.unwrap();
     Asked::GetTag.of(&rig, "all/team/app", &theirs).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_later_member_holds_is_asked_of_nobody_by_its_digest() {
+    let registry = FakeRegistry::start().await;
+    let rig = plane(&[
+        remote("reg", &registry.url(), ""),
+        hosted("own"),
+        union("all", &["reg", "own"], ", pushTo: own"),
+        access(EVERYTHING),
+    ])
+    .await;
+    let digest = rig.push_image("all/team/app", "1", "x").await.unwrap();
+    let layer = oci::Digest::sha256(b"the layer of x");
+    for method in [Method::Head, Method::Get] {
+        for thing in [format!("manifests/{digest}"), format!("blobs/{layer}")] {
+            rig.ask(method, &format!("/v2/all/team/app/{thing}")).await.unwrap();
+        }
+    }
+    assert_eq!(seen(&registry), [""; 0]);
+    // What a tag means is asked in order.
+    rig.manifest("/v2/all/team/app/manifests/1").await.unwrap();
+    assert_eq!(seen(&registry), ["GET /v2/team/app/manifests/1"]);
+    registry.behave(Match::any(), Fault::status(503));
+    rig.manifest(&format!("/v2/all/team/app/manifests/{digest}")).await.unwrap();
+    let refusal = rig.get("/v2/all/team/app/manifests/2").await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Indeterminate { .. }), "{refusal:?}");
 }
 
 #[tokio::test]

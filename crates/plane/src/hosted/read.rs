@@ -11,7 +11,7 @@ use blobs::Blob;
 use oci::{Descriptor, Digest, ErrorCode, EvidenceTag, Name, Reference, Tag};
 use std::sync::Arc;
 
-/// Referrers listed of one digest.
+/// Referrers listed of one digest; a list cut short would be a lie, so more is a failure.
 const REFERRERS_MAX: u32 = 10_000;
 
 /// The manifest that a reference leads to.
@@ -99,9 +99,16 @@ pub(crate) async fn referrers(
     subject: &Digest,
 ) -> Result<Vec<Descriptor>, Refusal> {
     let (asked, of) = (name.name.clone(), *subject);
-    let read = move |shelf: &Shelf| shelf.catalog.referrers(&asked, &of, REFERRERS_MAX);
+    let read = move |shelf: &Shelf| shelf.catalog.referrers(&asked, &of, REFERRERS_MAX + 1);
     let rows = known(core.shelf.blocking(read).await)?;
     core.shelf.expect_complete()?;
+    if rows.len() > REFERRERS_MAX as usize {
+        return Err(Refusal::Indeterminate {
+            reason: format!("{} has more than {REFERRERS_MAX} referrers of {subject}", name.name),
+            retry_after: None,
+            is_rate_limit: false,
+        });
+    }
     let mut all: Vec<Descriptor> = rows
         .into_iter()
         .map(|row| Descriptor {

@@ -162,13 +162,14 @@ async fn holder(
     if found.candidates.len() < 2 {
         return None;
     }
-    let usable = || found.candidates.iter().enumerate().filter(|(_, it)| asker.may(it, routed));
+    let all = || found.candidates.iter().enumerate();
     // What is hot costs no look at the catalog.
     let memory = &core.shelf.memory;
     let is_hot = |it: &Candidate| memory.content(&(it.name().clone(), *digest)).is_some();
-    if let Some((index, _)) = usable().find(|(_, candidate)| is_hot(candidate)) {
+    if let Some((index, _)) = all().find(|(_, it)| is_hot(it) && asker.may(it, routed)) {
         return Some(index);
     }
+    let usable = || all().filter(|(_, it)| asker.may(it, routed));
     for (index, candidate) in usable() {
         let held = match candidate {
             Candidate::Remote(located) => core.shelf.content(&located.name, digest).await,
