@@ -228,6 +228,12 @@ async fn the_members_of_a_virtual_repository_are_one_list() {
         let open = access(&[("Pull, Referrers, List", "'own/**'")]);
         rig.plane.apply(support::set_of(&all(open)), "test").await.unwrap();
         assert_eq!(referrers(&rig, "all/team/app", subject, "").await.unwrap(), [ours.as_str()]);
+        match (how, by_tag(&rig, "all/team/app", subject).await) {
+            (Referrers::Api, listed) => assert_eq!(listed.unwrap(), [ours.as_str()]),
+            // The tag itself is there, at a member that is closed.
+            (_, Err(refusal)) => assert!(refusal.to_string().contains("reg/team/app"), "{refusal}"),
+            (_, Ok(listed)) => panic!("{listed:?}"),
+        }
         rig.plane.apply(support::set_of(&all(access(EVERYTHING))), "test").await.unwrap();
 
         // One that cannot tell fails the list of whoever may use it.

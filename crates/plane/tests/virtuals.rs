@@ -216,7 +216,7 @@ async fn what_two_ways_lead_to_is_asked_once_and_a_circle_is_refused() {
     let registry = FakeRegistry::start().await;
     let all = |inner: &str| {
         documents(&[
-            remote("reg", &registry.url(), ""),
+            remote("reg", &registry.url(), ", freshness: { absentTtl: 0s }"),
             union("one", &["reg"], ""),
             union("two", &["reg", inner], ""),
             union("all", &["one", "two", "reg"], ""),

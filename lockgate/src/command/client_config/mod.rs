@@ -31,7 +31,8 @@ pub(crate) struct Args {
     /// Which engine the file is for
     #[arg(value_enum)]
     engine: Engine,
-    /// Registry whose images are to come through the plane; repeatable [default: all well-known ones]
+    /// Registry whose images are to come through the plane: a host of a Repository, remote, hosted or
+    /// virtual; repeatable [default: all well-known ones]
     #[arg(long, value_name = "HOST")]
     registry: Vec<String>,
     /// URL of a plane, as the engine's machine reaches it; repeatable, tried in order

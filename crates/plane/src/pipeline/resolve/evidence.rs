@@ -46,12 +46,16 @@ pub(super) async fn index(
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
     let candidates = lists::listed(asker, found, routed);
+    let holder = had.as_ref().ok().and_then(|held| held.intent.name.clone());
+    // Whoever may not use the member that has the tag hears that, and gets no list instead.
+    if holder.as_ref().is_some_and(|name| candidates.iter().all(|it| it.name() != name)) {
+        return had;
+    }
     let all = lists::union(core, found, &candidates, subject, routed, trail).await?;
     if let Ok(held) = &had
         && names_all(held, &all.descriptors)
     {
-        let name = held.intent.name.as_ref();
-        if let Some(holder) = found.candidates.iter().find(|it| Some(it.name()) == name) {
+        if let Some(holder) = candidates.iter().find(|it| Some(it.name()) == holder.as_ref()) {
             super::note_candidate(trail, holder, routed);
         }
         return had;

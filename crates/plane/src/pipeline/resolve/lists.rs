@@ -148,18 +148,15 @@ fn referrers_page(
     let from = last.map_or(0, |last| all.partition_point(|entry| entry.digest <= last));
     all.drain(..from);
     let mut size_bytes = 0;
-    let fits = |entry: &Descriptor| {
+    let mut fits = |entry: &Descriptor| {
         let annotations = entry.annotations.iter().map(|(key, value)| key.len() + value.len() + 8);
         let artifact_type = entry.artifact_type.as_deref().map_or(0, str::len);
         size_bytes += REFERRER_BYTES + artifact_type + annotations.sum::<usize>();
         size_bytes <= REFERRERS_PAGE_BYTES
     };
     // One at least, or a client would go round for ever.
-    let fitting = all.iter().take_while({
-        let mut fits = fits;
-        move |entry| fits(entry)
-    });
-    let room = fitting.count().max(1).min(n.unwrap_or(usize::MAX));
+    let fitting = all.iter().take_while(|entry| fits(entry)).count().max(1);
+    let room = fitting.min(n.unwrap_or(usize::MAX));
     let is_more = room < all.len();
     all.truncate(room);
     let more_after = all.last().filter(|_| is_more).map(|entry| entry.digest);
