@@ -38,8 +38,8 @@ open_uploads() { s3 GET "$BUCKET?uploads=" | grep -c '<UploadId>' || true; }
 # resources [ACCESS_KEY_ID SECRET PREFIX REDIRECT]: one hosted repository; without a key, blobs are kept in the data directory.
 resources() {
   mkdir -p "$DIR/resources"
-  printf '%s' "${1:-}" >"$DIR/key-id"
-  printf '%s' "${2:-}" >"$DIR/key-secret"
+  # Kept when no place is given: a former place is read with them.
+  [[ -z ${1:-} ]] || { printf '%s' "$1" >"$DIR/key-id" && printf '%s' "$2" >"$DIR/key-secret"; }
   {
     cat <<YAML
 apiVersion: lockgate.dev/v1alpha1
