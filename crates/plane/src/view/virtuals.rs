@@ -70,6 +70,34 @@ impl Rewrite {
     }
 }
 
+/// A group that `to` speaks of and `from` has not: nothing would stand in its place. A name is as long
+/// as it can be, or stands in braces; `$$` is a dollar sign (as in `regex::Captures::expand`).
+fn missing_group<'t>(from: &Regex, to: &'t str) -> Option<&'t str> {
+    let mut rest = to;
+    while let Some((_, after)) = rest.split_once('$') {
+        rest = match after.strip_prefix('$') {
+            Some(rest) => rest,
+            None => {
+                let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                let braced = after.strip_prefix('{').and_then(|it| it.split_once('}'));
+                let name = braced.map_or_else(
+                    || &after[..after.find(|c| !is_part(c)).unwrap_or(after.len())],
+                    |(name, _)| name,
+                );
+                let is_there = match name.parse::<usize>() {
+                    Ok(index) => index < from.captures_len(),
+                    Err(_) => from.capture_names().flatten().any(|known| known == name),
+                };
+                if !is_there {
+                    return Some(name);
+                }
+                after
+            }
+        };
+    }
+    None
+}
+
 pub(super) fn build(document: &Document, spec: &wire::Virtual) -> Result<Virtual, Wrong> {
     let mut members = Vec::new();
     for (index, member) in spec.members.iter().enumerate() {
@@ -82,6 +110,13 @@ pub(super) fn build(document: &Document, spec: &wire::Virtual) -> Result<Virtual
                     .size_limit(REWRITE_MAX_BYTES)
                     .build();
                 let from = from.map_err(|e| wrong(document, &path("rewrite.from"), e))?;
+                if let Some(group) = missing_group(&from, &written.to) {
+                    let message = format!(
+                        "${group} is no group of `from`; write ${{1}} where a letter, a digit or _ \
+                         follows"
+                    );
+                    return Err(wrong(document, &path("rewrite.to"), message));
+                }
                 Some(Rewrite { from, to: written.to.clone() })
             }
         };
@@ -95,4 +130,27 @@ pub(super) fn build(document: &Document, spec: &wire::Virtual) -> Result<Virtual
     }
     let push_to = spec.push_to.as_ref().map(|name| name.as_str().to_owned());
     Ok(Virtual { members, push_to })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rewrite_speaks_of_groups_that_are_there() {
+        let from = Regex::new("^(?:(?<team>[^/]+)/(.*))$").unwrap();
+        for (to, missing) in [
+            ("$2", None),
+            ("$team/$2", None),
+            ("x/${1}y", None),
+            ("a$$b", None),
+            ("plain", None),
+            ("$3", Some("3")),
+            ("$1_x", Some("1_x")),
+            ("$team$tem", Some("tem")),
+            ("$", Some("")),
+        ] {
+            assert_eq!(missing_group(&from, to), missing, "{to}");
+        }
+    }
 }
