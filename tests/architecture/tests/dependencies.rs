@@ -19,6 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("edge", &["oci", "telemetry", "policy", "plane"]),
     ("testkit", &[]),
     ("architecture", &[]),
+    // Only in its tests: it puts a whole plane together.
+    ("conformance", &["edge", "resources", "blobs", "catalog"]),
 ];
 
 /// The composition root, which may use all of them.
