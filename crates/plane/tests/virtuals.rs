@@ -242,8 +242,9 @@ async fn a_push_by_the_virtual_name_wins_at_once() {
         access(EVERYTHING),
     ])
     .await;
-    // Found absent in the hosted member, and of the other in every cache there is.
-    for asked in Asked::ALL {
+    // Found absent in the hosted member, and of the other in every cache there is. HEAD of a blob is
+    // another question from whoever may push (tests/derived.rs).
+    for asked in Asked::ALL.into_iter().filter(|asked| *asked != Asked::HeadBlob) {
         asked.of(&rig, "all/team/app", &theirs).await.unwrap();
     }
     let absent = rig.get("/v2/all/team/app/manifests/2").await.unwrap_err();

@@ -3,7 +3,7 @@
 use super::settle::{Change, Unsettled, settle};
 use super::uploads::{full, panicked, trouble};
 use super::write::Push;
-use super::{check, upload};
+use super::{check, mount, upload};
 use crate::answer::{ManifestContent, What};
 use crate::candidates::HostedName;
 use crate::incoming::Incoming;
@@ -39,6 +39,11 @@ pub(super) async fn push(
         && !named.contains(tag)
     {
         named.push(tag.clone());
+    }
+    if !push.others.is_empty()
+        && let Ok(parsed) = Manifest::parse(&bytes, content_type.as_ref())
+    {
+        mount::of_others(&push, &parsed, 0).await?;
     }
     let placed = Placing { bytes, digest, content_type, tags: named };
     let subject = place(&push.core, &push.name, placed).await?;

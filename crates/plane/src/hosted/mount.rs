@@ -5,16 +5,21 @@
 //! and no refusal tells what is elsewhere: what cannot be mounted is to be uploaded.
 
 use super::blob;
+use super::manifest::{self, Placing};
 use super::read::known;
 use super::write::Push;
 use crate::candidates::{Candidate, intent};
 use crate::memory::ContentState;
 use crate::pipeline::Query;
 use crate::refusal::Refusal;
-use oci::{Digest, Name};
+use crate::shelf::Shelf;
+use oci::{Digest, Manifest, Name};
 use policy::{Action, Object};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+/// Indexes within indexes.
+const DEPTH_MAX: usize = 4;
 /// Names looked through for a blob when no source is said.
 const HOLDERS_MAX: u32 = 16;
 
@@ -40,7 +45,17 @@ async fn source(push: &Push, digest: &Digest) -> Option<Arc<ContentState>> {
     let from = Name::parse(from).ok()?;
     let ns = push.query.ns.as_deref();
     let found = push.view.routes.locate(from.as_str(), push.host.as_deref(), ns).ok()?;
-    for candidate in &found.candidates {
+    of_candidates(push, digest, &found.candidates).await
+}
+
+/// Of the first candidate that has it.
+async fn of_candidates(
+    push: &Push,
+    digest: &Digest,
+    candidates: &[Candidate],
+) -> Option<Arc<ContentState>> {
+    let shelf = &push.core.shelf;
+    for candidate in candidates {
         let content = match candidate {
             Candidate::Hosted(hosted) => shelf.known_content(&hosted.name, digest).await.ok()?,
             Candidate::Remote(located) => shelf.content(&located.name, digest).await,
@@ -51,6 +66,53 @@ async fn source(push: &Push, digest: &Digest) -> Option<Arc<ContentState>> {
         }
     }
     None
+}
+
+/// Mounts what a manifest pushed by a virtual name lists, its target lacks, and other members hold:
+/// by that name they are there, so no client sends them. What nobody holds here is the push's own
+/// check to refuse; no upstream is asked for it.
+pub(super) async fn of_others(
+    push: &Push,
+    manifest: &Manifest,
+    depth: usize,
+) -> Result<(), Refusal> {
+    if push.others.is_empty() || depth > DEPTH_MAX {
+        return Ok(());
+    }
+    let listed: Vec<Digest> = (manifest.blobs().filter(|blob| !blob.may_be_elsewhere()))
+        .chain(&manifest.manifests)
+        .map(|entry| entry.digest)
+        .collect();
+    let (name, asked) = (push.name.name.clone(), listed);
+    let look = move |shelf: &Shelf| shelf.catalog.missing(&name, &asked);
+    let missing = known(push.core.shelf.blocking(look).await)?;
+    let children: HashSet<Digest> = manifest.manifests.iter().map(|it| it.digest).collect();
+    for digest in missing {
+        let Some(content) = of_candidates(push, &digest, &push.others).await else { continue };
+        if children.contains(&digest) {
+            Box::pin(child(push, &digest, &content, depth)).await?;
+        } else {
+            blob::keep(&push.core, &push.name, &digest, content.media_type.clone()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A manifest that an index lists.
+async fn child(
+    push: &Push,
+    digest: &Digest,
+    content: &ContentState,
+    depth: usize,
+) -> Result<(), Refusal> {
+    let Some(held) = push.core.shelf.manifest(digest).await else { return Ok(()) };
+    let held = push.core.shelf.as_called(held, content);
+    let content_type = Some(held.media_type.clone());
+    let Ok(parsed) = Manifest::parse(&held.bytes, content_type.as_ref()) else { return Ok(()) };
+    of_others(push, &parsed, depth + 1).await?;
+    let bytes = held.bytes.clone();
+    let placing = Placing { bytes, digest: *digest, content_type, tags: Vec::new() };
+    manifest::place(&push.core, &push.name, placing).await.map(drop)
 }
 
 /// Of any hosted name.

@@ -2,7 +2,7 @@
 
 use super::{delete, manifest, upload};
 use crate::answer::What;
-use crate::candidates::HostedName;
+use crate::candidates::{Candidate, HostedName};
 use crate::incoming::Incoming;
 use crate::pipeline::Query;
 use crate::plane::Core;
@@ -53,6 +53,8 @@ pub(crate) struct Push {
     pub(crate) name: HostedName,
     /// The name as the client wrote it: what it hears back.
     pub(crate) asked_name: String,
+    /// Of a virtual name: its other candidates, which clients take for having what they have.
+    pub(crate) others: Vec<Candidate>,
     /// The host it was sent to, by which a mount's source is found.
     pub(crate) host: Option<String>,
     pub(crate) query: Query,

@@ -41,7 +41,8 @@ pub(super) async fn serve(
     permit: Permit,
 ) -> Result<Served, Refusal> {
     let Routed { found: named, asked_name, query, is_head, .. } = routed;
-    let namespace = named.and_then(|named| named.namespace);
+    let (namespace, mut others) =
+        named.map(|named| (named.namespace, named.candidates)).unwrap_or_default();
     let (what, cache) = match found.target {
         Target::Base => (What::Base, CacheState::NONE),
         Target::Manifest { content, cache, .. } => (What::Manifest(content), cache),
@@ -58,7 +59,8 @@ pub(super) async fn serve(
         Target::Write { name, write } => {
             let (core, view) = (core.clone(), view.clone());
             let host = ask.host.map(str::to_owned);
-            let push = Push { core, view, name, asked_name, host, query, permit };
+            others.retain(|other| *other.name() != name.name);
+            let push = Push { core, view, name, asked_name, others, host, query, permit };
             (hosted::write(push, incoming, write).await?, CacheState::NONE)
         }
         Target::Blob { digest, place, private_to, cache } => {

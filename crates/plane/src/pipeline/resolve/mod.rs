@@ -7,6 +7,7 @@
 mod blob;
 mod evidence;
 mod lists;
+mod pusher;
 
 use super::Trail;
 use super::route::{Routed, manifest_reference, reference};
@@ -94,6 +95,9 @@ pub(super) async fn resolve(
     match &routed.object {
         Object::Manifest(_) | Object::Blob(_) => {
             let asker = Asker { view, principal };
+            if let Some(digest) = pusher::question(asker, found, routed) {
+                return pusher::answer(core, asker, found, &digest, routed, trail).await;
+            }
             let had = first_that_has(core, asker, found, routed, trail).await;
             match evidence::subject(found, routed, &had) {
                 None => had,
