@@ -2,6 +2,7 @@
 """Medians of the figures of side-by-side.sh as a table, and the project's aims as ratios of the same run.
 
     table.py FIGURES.TSV COLUMN...
+    table.py --hosted FIGURES.TSV COLUMN...     those of hosted.sh; the first column is compared with the best of the others
 
 A line of the file is: metric, column, value. A metric that nothing was recorded for is left out."""
 
@@ -34,6 +35,22 @@ LABELS = {
 }
 
 
+WORKS = {"push": "push in one piece", "push_chunked": "push in chunks", "pull": "pull", "mixed": "3 pulls to 1 push"}
+UNITS = {"per_second": "images/s", "mb_per_second": "MB/s", "p50_ms": "p50, ms", "p99_ms": "p99, ms"}
+LISTS = {
+    "seed_tags": "tags of one image, pushed",
+    "tags_whole": "list of all tags, one page",
+    "tags_paged": "list of all tags, pages of 1000",
+    "seed_names": "repositories, pushed by mount",
+    "catalog_whole": "catalog, pages of 1000",
+}
+HOSTED_LABELS = {
+    **{f"{work}_{size}m_{unit}": f"{text}, {size} MB: {shown}" for size in (1, 10, 100) for work, text in WORKS.items() for unit, shown in UNITS.items()},
+    **{f"{work}_{unit}": f"{text}: {UNITS[unit] if unit != 'per_second' else 'per second'}" for work, text in LISTS.items() for unit in ("per_second", "p99_ms")},
+    **{key: text for key, text in LABELS.items() if key.startswith("memory")},
+}
+
+
 def read(path):
     figures = {}
     with open(path, encoding="utf-8") as lines:
@@ -51,9 +68,9 @@ def shown(value):
     return f"{value:.3g}"
 
 
-def table(medians, columns):
+def table(medians, columns, labels=None):
     rows = [["", *columns]]
-    for metric, label in LABELS.items():
+    for metric, label in (labels or LABELS).items():
         values = [medians.get((metric, column)) for column in columns]
         if any(value is not None for value in values):
             rows.append([label, *map(shown, values)])
@@ -89,7 +106,32 @@ def aims(medians):
     yield "idle memory, MiB", "<= 40", of("memory_idle_mib")
 
 
+def compared(medians, columns):
+    """For every row the first column against the best of the others: how many times better, worst row first."""
+    ours, *others = columns
+    for metric, label in HOSTED_LABELS.items():
+        own = medians.get((metric, ours))
+        values = [value for value in (medians.get((metric, other)) for other in others) if value]
+        if not own or not values:
+            continue
+        is_less_better = metric.endswith("_ms") or metric.startswith("memory")
+        yield (min(values) / own if is_less_better else own / max(values)), label
+
+
+def hosted(path, columns):
+    medians = read(path)
+    table(medians, columns, HOSTED_LABELS)
+    rows = sorted(compared(medians, columns))
+    behind = [row for row in rows if row[0] < 1]
+    print(f"\n{columns[0]} against the best of the others: ahead on {len(rows) - len(behind)} of {len(rows)} rows")
+    for ratio, label in behind:
+        print(f"  behind: {label}: {ratio:.2f}")
+
+
 def main():
+    if sys.argv[1] == "--hosted":
+        hosted(sys.argv[2], sys.argv[3:])
+        return
     medians, columns = read(sys.argv[1]), sys.argv[2:]
     table(medians, columns)
     print("\nAims (ratios of this run):")
