@@ -8,7 +8,7 @@ mod offline;
 mod spec;
 
 pub use offline::open_places;
-pub(crate) use spec::place_of;
+pub(crate) use spec::{place_of, url_of};
 
 use crate::plane::Core;
 use crate::view::View;
@@ -37,6 +37,9 @@ pub(crate) struct Places {
     file: PathBuf,
     /// The one in force first.
     known: Mutex<Vec<Written>>,
+    /// What they were when their keys could last be read: a key file that is gone for a moment takes
+    /// no place away.
+    last: Mutex<Vec<(StoreSpec, Place)>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,9 +56,9 @@ impl Places {
         let known = std::fs::read(&file).ok();
         let known = known.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
         let known = known.map_or_else(Vec::new, |kept| kept.places);
-        let places = Self { file, known: Mutex::new(known) };
+        let places = Self { file, known: Mutex::new(known), last: Mutex::default() };
         let order = places.order(&view.store);
-        if let Err(error) = store.set_places(opened(&order, &view.store)) {
+        if let Err(error) = store.set_places(places.opened(&order, &view.store)) {
             tracing::error!(%error, "the store's place cannot be opened; the data directory is used");
         }
         places.remember(order);
@@ -89,7 +92,7 @@ impl Places {
     /// From now on blobs are written where the view says, and read there first.
     pub(crate) async fn activate(&self, core: &Arc<Core>, view: &View) {
         let order = self.order(&view.store);
-        let places = opened(&order, &view.store);
+        let places = self.opened(&order, &view.store);
         let set = core.shelf.blocking(move |shelf| shelf.store.set_places(places)).await;
         if let Some(Err(error)) = set {
             tracing::error!(%error, "the store's place cannot be changed; the one before stays");
@@ -132,24 +135,60 @@ impl Places {
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
-            let view = core.view();
-            let Some(now) = &view.store else { continue };
-            let order = core.places.order(&view.store);
-            let spec = now.spec.clone();
-            let known = now.clone();
+            let refreshed = core.clone();
             let set = core.shelf.blocking(move |shelf| {
+                let view = refreshed.view();
+                let order = refreshed.places.order(&view.store);
                 // The same place with the same keys is kept open as it is.
-                let place = place_of(&spec)?;
-                let places = opened(&order, &Some(StorePlace { place, ..known }));
+                let places = refreshed.places.opened(&order, &None);
                 shelf.store.set_places(places).map_err(|error| error.to_string())
             });
             if let Some(Err(error)) = set.await {
-                tracing::warn!(
-                    error,
-                    "the keys of the store cannot be read again; the old ones stay"
-                );
+                tracing::warn!(error, "the places of the store cannot be opened again; they stay");
             }
         }
+    }
+
+    /// A place with its keys as they are now, or as they were when they could last be read.
+    fn place(&self, spec: &StoreSpec) -> Result<Place, String> {
+        let read = place_of(spec);
+        let mut last = self.last.lock();
+        let held = last.iter_mut().find(|(known, _)| known == spec);
+        match (read, held) {
+            (Ok(place), Some(held)) => {
+                held.1 = place.clone();
+                Ok(place)
+            }
+            (Ok(place), None) => {
+                last.push((spec.clone(), place.clone()));
+                // Room for those that are read; one that is forgotten is read from its files.
+                let more = last.len().saturating_sub(2 * PLACES_MAX);
+                last.drain(..more);
+                Ok(place)
+            }
+            (Err(error), Some(held)) => {
+                tracing::warn!(place = %held.1, error, "keys cannot be read again; the old ones stay");
+                Ok(held.1.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Places ready to be opened. A former one whose keys could never be read is left out, loudly.
+    fn opened(&self, order: &[Written], now: &Option<StorePlace>) -> Vec<Place> {
+        let place = |written: &Written| match (written, now) {
+            (None, _) => Some(Place::DataDir),
+            (Some(spec), Some(now)) if now.spec == *spec => Some(now.place.clone()),
+            (Some(spec), _) => match self.place(spec) {
+                Ok(place) => Some(place),
+                Err(error) => {
+                    let place = url_of(spec);
+                    tracing::error!(place, error, "a former place of the store cannot be read");
+                    None
+                }
+            },
+        };
+        order.iter().filter_map(place).collect()
     }
 }
 
@@ -169,15 +208,22 @@ pub struct PlaceView {
 pub(crate) async fn views(core: &Arc<Core>) -> Vec<PlaceView> {
     let view = core.view();
     let order = core.places.order(&view.store);
-    let places = opened(&order, &view.store);
-    let looked = core.shelf.blocking(move |shelf| {
-        let look = |(index, place): (usize, Place)| {
-            let url = place.to_string();
-            let probed = shelf.store.open_place(place).and_then(|open| open.probe());
-            let problem = probed.err().map(|error| told(&error));
-            PlaceView { url, is_written: index == 0, problem }
+    let core = core.clone();
+    let shelf = core.shelf.clone();
+    let looked = shelf.blocking(move |shelf| {
+        let look = |(index, written): (usize, &Written)| {
+            let place = written.as_ref().map_or(Ok(Place::DataDir), |spec| core.places.place(spec));
+            let url = match (&place, written) {
+                (Ok(place), _) => place.to_string(),
+                (Err(_), spec) => spec.as_ref().map(url_of).unwrap_or_default(),
+            };
+            let probed = place.and_then(|place| {
+                let open = shelf.store.open_place(place).map_err(|error| told(&error))?;
+                open.probe().map_err(|error| told(&error))
+            });
+            PlaceView { url, is_written: index == 0, problem: probed.err() }
         };
-        places.into_iter().enumerate().map(look).collect()
+        order.iter().enumerate().map(look).collect()
     });
     looked.await.unwrap_or_default()
 }
@@ -189,22 +235,6 @@ pub(crate) struct StorePlace {
     pub(crate) place: Place,
     /// Where it is written.
     pub(crate) at: resources::Place,
-}
-
-/// Places ready to be opened. A former one whose keys cannot be read any more is left out, loudly.
-fn opened(order: &[Written], now: &Option<StorePlace>) -> Vec<Place> {
-    let place = |written: &Written| match (written, now) {
-        (None, _) => Some(Place::DataDir),
-        (Some(spec), Some(now)) if now.spec == *spec => Some(now.place.clone()),
-        (Some(spec), _) => match place_of(spec) {
-            Ok(place) => Some(place),
-            Err(error) => {
-                tracing::error!(error, "a former place of the store cannot be read from");
-                None
-            }
-        },
-    };
-    order.iter().filter_map(place).collect()
 }
 
 /// An error with its causes, on one line.

@@ -23,7 +23,8 @@ pub fn open_places(data_dir: &Path, store: &Store, view: &View) -> Result<(), St
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(format!("{}: {error}", file.display())),
     };
-    let order = Places { file, known: Mutex::new(known) }.order(&view.store);
+    let places = Places { file, known: Mutex::new(known), last: Mutex::default() };
+    let order = places.order(&view.store);
     let place = |written: &super::Written| match written {
         None => Ok(Place::DataDir),
         Some(spec) => place_of(spec),

@@ -25,6 +25,21 @@ pub(crate) fn place_of(spec: &StoreSpec) -> Result<Place, String> {
     }
 }
 
+/// Where a document says that blobs lie, as a URL without secrets.
+pub(crate) fn url_of(spec: &StoreSpec) -> String {
+    let keyless = |spec: &StoreSpec| {
+        let mut spec = spec.clone();
+        if let Some(s3) = &mut spec.s3 {
+            (s3.access_key_id_file, s3.secret_access_key_file) = (None, None);
+        }
+        if let Some(azure) = &mut spec.azure {
+            azure.access_key_file = None;
+        }
+        spec
+    };
+    place_of(&keyless(spec)).map(|place| place.to_string()).unwrap_or_default()
+}
+
 fn of_s3(s3: &S3Store) -> Result<Place, String> {
     Ok(Place::S3 {
         bucket: s3.bucket.clone(),
