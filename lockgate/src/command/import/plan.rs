@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_chain_of_any_length_needs_no_stack() {
         let all: Vec<(u32, Held)> =
-            (0..100_000).map(|number| (number, held(&[], number.checked_sub(1)))).collect();
+            (0..100_000_u32).map(|number| (number, held(&[], number.checked_sub(1)))).collect();
         let roots: Vec<u32> = (0..100_000).collect();
         let order = ordered(&roots, &all);
         assert_eq!(order.len(), 100_000);
