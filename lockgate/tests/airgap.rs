@@ -367,3 +367,22 @@ async fn a_refusal_is_the_planes_own_and_stops_only_its_name() {
     assert!(place(&bytes, &image) > 512);
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_push_and_not_pull_is_told_that_nothing_could_be_checked() {
+    let (_a, archive, _) = archive_of_team(&["layer"]).await;
+    let b = Setup::new().await;
+    b.write("mirror.yaml", &hosted("mirror", "").replace("Pull, Push, List, Referrers", "Push"));
+    let served = b.serve().await;
+    let plane = format!("http://{}", served.address);
+    let words = ["import", text(&archive), "--to", "mirror", "--plane", &plane];
+    // The second finds it all there, and may not know.
+    for _ in 0..2 {
+        let refused = b.run(&words).await.expect(1);
+        assert!(refused.stderr.contains("no AccessPolicy allows Pull"), "{refused:?}");
+    }
+    let words = ["import", text(&archive), "--to", "mirror", "--json"];
+    let report = json_of(&b.ask(&words).await.expect(0));
+    assert_eq!((&report["bytesSent"], &report["verified"]), (&json!(0), &json!(2)), "{report}");
+    served.stop().await;
+}

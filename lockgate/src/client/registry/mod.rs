@@ -130,6 +130,18 @@ impl Registry {
         digest_of(&answer).map(Some).ok_or_else(|| self.api.nonsense())
     }
 
+    /// The same for who only wants to spare a push: what is refused may be there or not.
+    pub(crate) async fn known_manifest(
+        &self,
+        name: &Name,
+        reference: &Reference,
+    ) -> Result<Option<Digest>, Failure> {
+        match self.head_manifest(name, reference).await {
+            Err(failure) if !failure.is_cannot_tell() => Ok(None),
+            other => other,
+        }
+    }
+
     /// All tags of a name, as listed.
     pub(crate) async fn tags(&self, name: &Name) -> Result<Vec<Tag>, Failure> {
         let mut tags = Vec::new();

@@ -16,12 +16,13 @@ pub(crate) enum Pushed {
 }
 
 impl Registry {
-    /// Whether a blob is content of a name.
+    /// Whether a blob is known to be content of a name. One that may not be read may be there or not:
+    /// it can be pushed again, and if that is refused, the reason is told then.
     pub(crate) async fn has_blob(&self, name: &Name, digest: &Digest) -> Result<bool, Failure> {
         let request = self.request(Method::HEAD, &format!("{name}/blobs/{digest}"))?;
         let answer = self.sent(request).await?;
         match answer.status() {
-            StatusCode::NOT_FOUND => Ok(false),
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(false),
             // It is there, and lies in an object store.
             StatusCode::TEMPORARY_REDIRECT => Ok(true),
             _ => self.expect(answer, &[StatusCode::OK]).await.map(|_| true),

@@ -118,13 +118,13 @@ impl Args {
             }
             for digest in &of_name.manifests {
                 let reference = Reference::Digest(*digest);
-                if registry.head_manifest(name, &reference).await?.is_none() {
+                if registry.known_manifest(name, &reference).await?.is_none() {
                     lacking.manifests += 1;
                 }
             }
             for (tag, digest) in &of_name.tags {
                 let reference = Reference::Tag(tag.clone());
-                match registry.head_manifest(name, &reference).await? {
+                match registry.known_manifest(name, &reference).await? {
                     Some(found) if found == *digest => {}
                     Some(found) => lacking.moved.push(json!({
                         "name": name, "tag": tag, "from": found, "to": digest,

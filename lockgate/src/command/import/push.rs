@@ -138,7 +138,7 @@ impl<'p> Push<'p> {
         let mut there = BTreeSet::new();
         for digest in &of_name.manifests {
             let reference = Reference::Digest(*digest);
-            if self.registry.head_manifest(name, &reference).await?.is_some() {
+            if self.registry.known_manifest(name, &reference).await?.is_some() {
                 self.report.manifests_skipped += 1;
             } else {
                 self.manifest(name, digest, None).await?;
@@ -148,7 +148,7 @@ impl<'p> Push<'p> {
         }
         for (tag, digest) in of_name.tags.iter().filter(|(_, digest)| there.contains(digest)) {
             let reference = Reference::Tag(tag.clone());
-            if self.registry.head_manifest(name, &reference).await? == Some(*digest) {
+            if self.registry.known_manifest(name, &reference).await? == Some(*digest) {
                 self.report.tags_skipped += 1;
             } else {
                 self.manifest(name, digest, Some(tag)).await?;
@@ -178,7 +178,15 @@ impl<'p> Push<'p> {
         let others = of_name.roots.iter().filter(|root| !tagged.contains(root));
         let others = others.map(|root| (Reference::Digest(*root), *root));
         for (reference, digest) in tags.chain(others) {
-            match self.registry.head_manifest(name, &reference).await? {
+            let found = match self.registry.head_manifest(name, &reference).await {
+                // The answer to a HEAD has no body, so no reason.
+                Err(failure) if !failure.is_cannot_tell() => {
+                    let fetched = self.registry.manifest(name, &reference).await?;
+                    fetched.map(|fetched| fetched.digest)
+                }
+                other => other?,
+            };
+            match found {
                 Some(found) if found == digest => self.report.verified += 1,
                 Some(found) => {
                     let text = format!("{reference} is {found} there, and {digest} in the archive");
