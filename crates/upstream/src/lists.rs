@@ -1,4 +1,5 @@
-//! Lists: the tags of a repository, and what refers to a manifest. Every page, in bounds.
+//! Lists: the repositories of a registry, the tags of one, and what refers to a manifest. Every page,
+//! in bounds.
 
 use crate::classify;
 use crate::endpoint::Endpoint;
@@ -11,7 +12,7 @@ use crate::wire;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::LINK;
-use oci::{Descriptor, Digest, Manifest, MediaType, Tag};
+use oci::{Descriptor, Digest, Manifest, MediaType, Name, Tag};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,6 +20,9 @@ use tokio::time::Instant;
 
 /// Tags read of one repository at most; a list cut short would be a lie, so more is a failure.
 const TAGS_MAX: usize = 100_000;
+
+/// Repositories read of one registry at most.
+const NAMES_MAX: usize = 100_000;
 
 /// Referrers read of one manifest at most.
 const REFERRERS_MAX: usize = 10_000;
@@ -30,11 +34,16 @@ const PAGES_MAX: usize = 1000;
 const LIST_BYTES_MAX: usize = 32 << 20;
 
 /// What we ask for per page; registries give less if they like.
-const TAGS_QUERY: &str = "n=1000";
+const PAGE_QUERY: &str = "n=1000";
 
 #[derive(Deserialize)]
 struct WireTags {
     tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct WireNames {
+    repositories: Option<Vec<String>>,
 }
 
 /// The pages of one list, in order.
@@ -135,7 +144,7 @@ pub(crate) async fn tags(
     class: Class,
 ) -> Result<Vec<Tag>, Failure> {
     let ask = Ask::get(repository, "tags/list".to_owned(), class);
-    let ask = Ask { query: Some(TAGS_QUERY.to_owned()), accept: "application/json", ..ask };
+    let ask = Ask { query: Some(PAGE_QUERY.to_owned()), accept: "application/json", ..ask };
     let _slot = shared.slot(class).await?;
     let mut tour = Tour::new(shared, &ask, 0);
     loop {
@@ -171,6 +180,47 @@ async fn tags_at(
         }
     }
     Ok((tags, pages.latency()))
+}
+
+/// All repositories of the registry, from the first endpoint that knows.
+pub(crate) async fn names(shared: &Shared, class: Class) -> Result<Vec<Name>, Failure> {
+    let ask = Ask::of_registry("_catalog", class);
+    let ask = Ask { query: Some(PAGE_QUERY.to_owned()), accept: "application/json", ..ask };
+    let _slot = shared.slot(class).await?;
+    let mut tour = Tour::new(shared, &ask, 0);
+    loop {
+        let visit = tour.next().await?;
+        match names_at(shared, &visit.endpoint, &ask).await {
+            Ok((names, latency)) => {
+                tour.found(visit, latency);
+                return Ok(names);
+            }
+            Err(failure) => tour.failed(visit, failure)?,
+        }
+    }
+}
+
+async fn names_at(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    ask: &Ask,
+) -> Result<(Vec<Name>, Duration), Failure> {
+    let mut pages = Pages::new(shared, endpoint, ask.clone());
+    let mut names = Vec::new();
+    while let Some(answer) = pages.head().await? {
+        if answer.status() != StatusCode::OK {
+            return Err(classify::failure(&shared.settings, endpoint, ask, answer).await);
+        }
+        let body = pages.body(answer).await?;
+        let wire: WireNames = serde_json::from_slice(&body)
+            .map_err(|_| pages.failure("what it sends is no list of repositories"))?;
+        let texts = wire.repositories.unwrap_or_default();
+        names.extend(texts.iter().filter_map(|text| Name::parse(text).ok()));
+        if names.len() > NAMES_MAX {
+            return Err(pages.failure(&format!("there are more than {NAMES_MAX} repositories")));
+        }
+    }
+    Ok((names, pages.latency()))
 }
 
 /// Everything that refers to `subject`, from the first endpoint that knows.

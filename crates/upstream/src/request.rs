@@ -28,7 +28,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) method: Method,
-    /// The repository as the upstream knows it.
+    /// The repository as the upstream knows it; empty: the registry as a whole is asked.
     pub(crate) repository: String,
     /// `manifests/<reference>`, `blobs/<digest>`, `tags/list`, …; no escaping needed.
     pub(crate) rest: String,
@@ -60,6 +60,11 @@ impl Ask {
         }
     }
 
+    /// A GET of `rest` of the registry as a whole, such as `_catalog`.
+    pub(crate) fn of_registry(rest: &str, class: Class) -> Self {
+        Self::get("", rest.to_owned(), class)
+    }
+
     /// The same with HEAD, which no registry counts.
     pub(crate) fn into_head(self) -> Self {
         Self { method: Method::HEAD, is_counted: false, ..self }
@@ -67,7 +72,27 @@ impl Ask {
 
     /// What is asked for, in a sentence.
     pub(crate) fn label(&self) -> String {
-        format!("{} of {}", self.rest, self.repository)
+        match self.repository.as_str() {
+            "" => self.rest.clone(),
+            repository => format!("{} of {repository}", self.rest),
+        }
+    }
+
+    /// Below `/v2/`.
+    fn path(&self) -> String {
+        match self.repository.as_str() {
+            "" => self.rest.clone(),
+            repository => format!("{repository}/{}", self.rest),
+        }
+    }
+
+    /// What a token must be good for (distribution's token specification, "Resource Scope"; the
+    /// catalog's scope is that of docker-registry and its kin).
+    fn scope(&self) -> String {
+        match self.repository.as_str() {
+            "" => "registry:catalog:*".to_owned(),
+            repository => format!("repository:{repository}:pull"),
+        }
     }
 }
 
@@ -121,8 +146,7 @@ pub(crate) async fn exchange(
 async fn authorized(shared: &Shared, endpoint: &Endpoint, ask: &Ask) -> Result<Answer, Failure> {
     let started = Instant::now();
     let credential = shared.credentials.covering(&ask.repository);
-    let scope = format!("repository:{}:pull", ask.repository);
-    let bearing = Bearing::of(shared, endpoint, credential, Some(scope)).await?;
+    let bearing = Bearing::of(shared, endpoint, credential, Some(ask.scope())).await?;
     let mut authorization = auth::ahead(shared, endpoint, &bearing).await?;
     let mut sent = send(shared, endpoint, ask, authorization.as_ref(), started).await?;
     // At most: nothing → token → renewed token. A registry that goes on asking is refused.
@@ -278,7 +302,7 @@ async fn send(
     let settings = &shared.settings;
     let patience = settings.timeouts.first_byte;
     shared.slots.pace(&settings.name, ask.class, patience).await?;
-    let start = endpoint.at(&format!("{}/{}", ask.repository, ask.rest), ask.query.as_deref());
+    let start = endpoint.at(&ask.path(), ask.query.as_deref());
     guard::check_url(&start, settings.boundary.private_addresses).map_err(|refused| {
         Failure::indeterminate(format!("{}: {refused}", endpoint.label())).blameless()
     })?;

@@ -190,6 +190,15 @@ impl Upstream {
         lists::tags(&self.0, &self.0.remote_name(repository), class).await
     }
 
+    /// The names of all repositories (`_catalog`), in the upstream's order; what is no valid name is
+    /// left out. Many registries have no such list, or not for everybody.
+    ///
+    /// # Errors
+    /// Absent, denied or indeterminate; a list beyond the bounds is indeterminate, never cut short.
+    pub async fn names(&self, class: Class) -> Result<Vec<Name>, Failure> {
+        lists::names(&self.0, class).await
+    }
+
     /// What refers to `subject`, by the referrers API; a registry without it lists nothing. What stands
     /// under the fallback tag is asked for as any tag is, so that it is kept like one.
     ///
