@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod catalog;
 pub(crate) mod client_config;
 pub(crate) mod config;
+pub(crate) mod copy;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod gc;

@@ -76,7 +76,7 @@ pub(super) fn references_of(flag: &str, path: &Path) -> Result<Vec<String>, Fail
     Ok(parse_list(&read_list(flag, path)?).collect())
 }
 
-fn read_list(flag: &str, path: &Path) -> Result<String, Failure> {
+pub(super) fn read_list(flag: &str, path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().take(LIST_BYTES_MAX).read_to_string(&mut text)
@@ -92,7 +92,7 @@ fn read_list(flag: &str, path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn parse_list(text: &str) -> impl Iterator<Item = String> {
+pub(super) fn parse_list(text: &str) -> impl Iterator<Item = String> {
     text.lines()
         .map(|line| line.split_once('#').map_or(line, |(before, _)| before).trim())
         .filter(|line| !line.is_empty())
@@ -170,7 +170,7 @@ impl Display {
         for (index, item) in job.items.iter().enumerate() {
             let has_ended = !matches!(item.state, JobState::Queued | JobState::Running);
             // What a collection did, its report says.
-            let is_told = job.gc.is_none() || item.problem.is_some();
+            let is_told = (job.gc.is_none() && job.moved.is_none()) || item.problem.is_some();
             if has_ended && is_told && self.told.insert(index) {
                 self.bar.suspend(|| say(&line(item)));
             }
@@ -182,6 +182,12 @@ impl Display {
         self.bar.set_position(job.done_bytes);
         if job.kind == "prefetch" {
             self.bar.set_message(format!("({} of {} images)", done(job), job.items.len()));
+        }
+        if let Some(moved) = &job.moved {
+            let name = moved.name.as_deref().map(|name| format!(", {}", clean(name)));
+            let (done, total) = (moved.names_done, moved.names_total);
+            let text = format!("({done} of {total} names{})", name.unwrap_or_default());
+            self.bar.set_message(text);
         }
         if let Some(gc) = &job.gc {
             self.bar.set_style(names_style());
@@ -266,6 +272,7 @@ mod tests {
             held_bytes: bytes.2,
             items: states.iter().map(item).collect(),
             gc: None,
+            moved: None,
             created: jiff::Timestamp::UNIX_EPOCH,
             updated: jiff::Timestamp::UNIX_EPOCH,
         }

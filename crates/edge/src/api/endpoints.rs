@@ -16,6 +16,7 @@ pub(super) enum Operation {
     Backup,
     ListPlaces,
     Migrate,
+    Copy,
     ListPins,
     Pin,
     Unpin,
@@ -225,6 +226,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "migrateStore",
         "Begins to copy all blobs to another place, verified, while serving; only by the socket",
         (Some("MigrateRequest"), ok(202, Content::Json("Job"), "The job; `Location` names it")),
+    ),
+    change(
+        "POST",
+        "/api/v1/copy",
+        Operation::Copy,
+        "copy",
+        "Begins to copy repositories of another registry, with all tags and referrers, into a hosted one; an address or a file of its own only by the socket",
+        (Some("CopyRequest"), ok(202, Content::Json("Job"), "The job; `Location` names it")),
     ),
     get(
         "/api/v1/pins",

@@ -98,6 +98,7 @@ mod tests {
             held_bytes: 0,
             items: Vec::new(),
             gc: None,
+            moved: None,
             created: Timestamp::UNIX_EPOCH,
             updated: Timestamp::UNIX_EPOCH,
         }

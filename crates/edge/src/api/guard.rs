@@ -52,7 +52,7 @@ pub(super) async fn body(body: Incoming, endpoint: &Endpoint) -> Result<Bytes, P
         return Ok(Bytes::new());
     }
     let max_bytes = match endpoint.operation {
-        Operation::Prefetch => REFERENCES_MAX_BYTES,
+        Operation::Prefetch | Operation::Copy => REFERENCES_MAX_BYTES,
         _ => BODY_MAX_BYTES,
     };
     Ok(read_body(body, max_bytes, BODY_TIMEOUT).await?)

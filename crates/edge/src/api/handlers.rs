@@ -67,6 +67,7 @@ pub(super) async fn run(
     operation: Operation,
     params: &Params<'_>,
     body: &[u8],
+    is_operator: bool,
 ) -> Result<Response<Body>, Problem> {
     let plane = &shared.plane;
     match operation {
@@ -83,6 +84,7 @@ pub(super) async fn run(
         Operation::Verify => Ok(accepted(&plane.verify(verify_request(body)?).await?)),
         Operation::Backup => Ok(accepted(&plane.backup(read(body)?).await?)),
         Operation::ListPlaces => Ok(list(plane.places().await)),
+        Operation::Copy => Ok(accepted(&plane.copy(read(body)?, is_operator).await?)),
         Operation::Migrate => Ok(accepted(&plane.migrate(read(body)?).await?)),
         Operation::Gc => Ok(accepted(&plane.gc(gc_request(body)?).await?)),
         Operation::ListPins => Ok(list(plane.pins().await?)),

@@ -68,8 +68,9 @@ async fn admitted(shared: &Shared, call: Call<'_>) -> Result<Response<Body>, Pro
     };
     guard::check(&call, endpoint)?;
     let params = params::Params::read(endpoint, parameter, call.parts.uri.query())?;
+    let is_operator = call.peer.is_operator;
     let body = guard::body(call.body, endpoint).await?;
-    handlers::run(shared, endpoint.operation, &params, &body).await
+    handlers::run(shared, endpoint.operation, &params, &body, is_operator).await
 }
 
 /// The answer to HEAD: the same headers.

@@ -6,8 +6,13 @@ use serde_json::{Map, Value, json};
 /// All schemas, by name.
 pub(super) fn schemas() -> Value {
     let mut all = Map::new();
-    for (name, schema) in
-        state().into_iter().chain(cache()).chain(jobs()).chain(collection()).chain(requests())
+    for (name, schema) in state()
+        .into_iter()
+        .chain(cache())
+        .chain(jobs())
+        .chain(collection())
+        .chain(moving())
+        .chain(requests())
     {
         all.insert(name.to_owned(), schema);
     }
@@ -235,6 +240,7 @@ fn jobs() -> Vec<Named> {
                 ("heldBytes", count()),
                 ("items", list_of(named("JobItem"))),
                 ("gc", or_null(named("GcReport"))),
+                ("moved", or_null(named("MoveReport"))),
                 ("created", time()),
                 ("updated", time()),
             ]),
@@ -308,6 +314,42 @@ fn collection() -> Vec<Named> {
     ]
 }
 
+fn moving() -> Vec<Named> {
+    let kinds = json!({ "enum": ["differs", "incomplete", "failed"] });
+    vec![
+        (
+            "MoveReport",
+            object(&[
+                ("dryRun", flag()),
+                ("namesTotal", count()),
+                ("namesDone", count()),
+                ("name", or_null(text())),
+                ("same", count()),
+                ("moved", count()),
+                ("differs", count()),
+                ("onlyHere", count()),
+                ("incomplete", count()),
+                ("failed", count()),
+                ("lines", list_of(named("MoveLine"))),
+                ("cut", flag()),
+                ("notes", list_of(text())),
+                ("documents", or_null(text())),
+            ]),
+        ),
+        (
+            "MoveLine",
+            object(&[
+                ("kind", kinds),
+                ("name", text()),
+                ("what", or_null(text())),
+                ("here", or_null(digest())),
+                ("there", or_null(digest())),
+                ("why", or_null(text())),
+            ]),
+        ),
+    ]
+}
+
 fn requests() -> Vec<Named> {
     let tag = object(&[("name", text()), ("tag", text())]);
     vec![
@@ -344,6 +386,22 @@ fn requests() -> Vec<Named> {
             ),
         ),
         ("BackupRequest", object(&[("to", text())])),
+        (
+            "CopyRequest",
+            partly(
+                &[
+                    ("from", text()),
+                    ("names", list_of(text())),
+                    ("to", text()),
+                    ("update", flag()),
+                    ("dryRun", flag()),
+                    ("dockerConfig", text()),
+                    ("username", text()),
+                    ("passwordFile", text()),
+                ],
+                &["from", "names", "to"],
+            ),
+        ),
         (
             "StorePlace",
             object(&[("url", text()), ("isWritten", flag()), ("problem", or_null(text()))]),
@@ -532,11 +590,22 @@ mod tests {
             held_bytes: 0,
             items: Vec::new(),
             gc: None,
+            moved: None,
             created: AT,
             updated: AT,
         };
         agrees("Job", &job);
         agrees("GcReport", &GcReport::default());
+        agrees("MoveReport", &plane::MoveReport::default());
+        let line = plane::MoveLine {
+            kind: plane::MoveKind::Differs,
+            name: String::new(),
+            what: None,
+            here: None,
+            there: None,
+            why: None,
+        };
+        agrees("MoveLine", &line);
         agrees("GcCounts", &GcCounts::default());
         agrees("GcKept", &GcKept::default());
         let place = PlaceView { url: String::new(), is_written: true, problem: None };

@@ -20,10 +20,6 @@ pub(crate) use read::{blob, manifest, referrers, tags};
 pub use uploads::PushSettings;
 pub(crate) use uploads::Uploads;
 pub(crate) use write::{Push, Write, write};
-#[expect(
-    unused_imports,
-    reason = "what is copied into hosted repositories comes through these"
-)]
 pub(crate) use {
     blob::keep,
     manifest::{Placing, place},

@@ -2,13 +2,17 @@
 //! (contracts §10).
 
 mod backup;
+mod copy;
 mod gc;
 mod migrate;
+mod moving;
 mod prefetch;
 mod verify;
 
+pub use copy::CopyRequest;
 pub use gc::GcRequest;
 pub use migrate::{MigrateRequest, MigrateTo};
+pub use moving::{MoveKind, MoveLine, MoveReport};
 pub(crate) use prefetch::parse as parse_reference;
 pub use verify::VerifyRequest;
 
@@ -87,6 +91,9 @@ pub struct JobView {
     /// Of a collection: what goes and what stays. Its lists come with the end.
     #[serde(default)]
     pub gc: Option<Box<GcReport>>,
+    /// Of what moves content in: how far it is. Its lists come with the end.
+    #[serde(default)]
+    pub moved: Option<Box<MoveReport>>,
     /// When it was asked for.
     pub created: Timestamp,
     /// When it last changed.
@@ -114,6 +121,7 @@ enum Spec {
     Gc(GcRequest),
     Backup(BackupRequest),
     Migrate(MigrateRequest),
+    Copy(CopyRequest),
 }
 
 impl Spec {
@@ -124,6 +132,7 @@ impl Spec {
             Self::Gc(_) => "gc",
             Self::Backup(_) => "backup",
             Self::Migrate(_) => "migrate",
+            Self::Copy(_) => "copy",
         }
     }
 
@@ -135,6 +144,7 @@ impl Spec {
             Self::Gc(request) => serde_json::to_string(request),
             Self::Backup(request) => serde_json::to_string(request),
             Self::Migrate(request) => serde_json::to_string(request),
+            Self::Copy(request) => serde_json::to_string(request),
         };
         json.unwrap_or_default()
     }
@@ -147,6 +157,7 @@ impl Spec {
             "gc" => serde_json::from_str(json).ok().map(Self::Gc),
             "backup" => serde_json::from_str(json).ok().map(Self::Backup),
             "migrate" => serde_json::from_str(json).ok().map(Self::Migrate),
+            "copy" => serde_json::from_str(json).ok().map(Self::Copy),
             _ => None,
         }
     }
@@ -251,6 +262,7 @@ impl Jobs {
                     Spec::Gc(request) => gc::run(core, &self.0.collector, &job, request).await,
                     Spec::Backup(request) => backup::run(core, &job, request).await,
                     Spec::Migrate(request) => migrate::run(core, &job, request).await,
+                    Spec::Copy(request) => copy::run(core, &job, request).await,
                 }
             };
             job.cancel.run_until_cancelled(work).await;
@@ -297,6 +309,7 @@ impl Jobs {
             held_bytes: 0,
             items: things.into_iter().map(queued).collect(),
             gc: None,
+            moved: None,
             created: now,
             updated: now,
         };
@@ -410,6 +423,21 @@ impl Plane {
     pub async fn migrate(&self, request: MigrateRequest) -> Result<JobView, AdminError> {
         let place = migrate::check(&self.core, &request)?;
         self.jobs.begin(Spec::Migrate(request), vec![place.to_string()])
+    }
+
+    /// Begins to copy repositories of another registry into a hosted one. `is_operator`: whoever asks
+    /// has the plane's own machine, and may name files of it.
+    ///
+    /// # Errors
+    /// When the request cannot be read, its source or destination is not known or not for whoever
+    /// asks, or too many jobs wait.
+    pub async fn copy(
+        &self,
+        request: CopyRequest,
+        is_operator: bool,
+    ) -> Result<JobView, AdminError> {
+        let thing = copy::check(&self.core, &request, is_operator)?;
+        self.jobs.begin(Spec::Copy(request), vec![thing])
     }
 
     /// The places of the store in order: blobs are written to the first, and read in all.

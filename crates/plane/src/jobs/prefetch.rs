@@ -277,7 +277,7 @@ async fn blob_of(
 }
 
 /// Waits until a download that is complete is in the store: only then is it fetched for good.
-async fn kept(core: &Arc<Core>, digest: &Digest) -> Result<(), String> {
+pub(super) async fn kept(core: &Arc<Core>, digest: &Digest) -> Result<(), String> {
     let deadline = tokio::time::Instant::now() + COMMIT_TIME;
     while core.fills.is_running(digest) && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
