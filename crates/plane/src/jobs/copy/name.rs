@@ -22,6 +22,8 @@ pub(super) struct Named<'w> {
     /// Its name at the source.
     pub(super) from: &'w Name,
     pub(super) to: HostedName,
+    /// Its tags at the source.
+    pub(super) tags: HashSet<Tag>,
     /// The name for which downloads are begun: none of a repository.
     pub(super) staging: Name,
     /// Manifests that are there with all that refers to them.
@@ -39,7 +41,7 @@ enum Became {
 
 /// Copies a repository; what fails is told.
 pub(super) async fn copy(work: &Work<'_>, from: &Name) {
-    let named = match named(work, from) {
+    let mut named = match named(work, from) {
         Ok(named) => named,
         Err(problem) => return work.moving.failed(from, None, problem),
     };
@@ -52,9 +54,8 @@ pub(super) async fn copy(work: &Work<'_>, from: &Name) {
         Ok(count) => work.moving.tell(|report| report.only_here += count),
         Err(problem) => return work.moving.failed(from, None, problem),
     }
-    let mut seen = HashSet::new();
-    let tags = there.into_iter().filter(|tag| seen.insert(tag.clone()));
-    let each = tags.map(|tag| one(work, &named, tag));
+    named.tags = there.into_iter().collect();
+    let each = named.tags.iter().cloned().map(|tag| one(work, &named, tag));
     stream::iter(each).buffer_unordered(TAGS_AT_A_TIME).collect::<Vec<()>>().await;
 }
 
@@ -67,6 +68,7 @@ fn named<'w>(work: &Work<'_>, from: &'w Name) -> Result<Named<'w>, String> {
     Ok(Named {
         from,
         to,
+        tags: HashSet::new(),
         staging: staging.map_err(|error| error.to_string())?,
         finished: Mutex::default(),
         counted: Mutex::default(),

@@ -8,9 +8,9 @@ use crate::hosted::{self, Placing};
 use crate::jobs::moving::to_end;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use oci::{Digest, Manifest, MediaType, Reference, Tag};
+use oci::{Digest, EvidenceTag, Manifest, MediaType, Reference, Tag};
 use std::collections::HashSet;
-use upstream::Class;
+use upstream::{Class, FailureKind};
 
 /// Manifests within manifests: indexes, what refers to them, and what refers to that.
 const DEPTH_MAX: usize = 8;
@@ -94,8 +94,8 @@ async fn place(work: &Work<'_>, named: &Named<'_>, placing: Placing) -> Result<(
     Ok(())
 }
 
-/// What refers to a manifest, by the API. What stands under evidence tags comes with the tags of the
-/// repository.
+/// What refers to a manifest: by the API, or by the fallback tag, which some sources do not list among
+/// the tags. What stands under evidence tags that are listed comes with them.
 async fn referrers(
     work: &Work<'_>,
     named: &Named<'_>,
@@ -105,9 +105,23 @@ async fn referrers(
 ) -> Result<(), Trouble> {
     let upstream = &work.source.upstream;
     let listed = patiently(|| upstream.referrers(named.from, subject, Class::Prefetch)).await;
-    let listed = listed.map_err(|failure| {
+    let cannot = |failure: upstream::Failure| {
         Trouble::from(format!("what refers to {subject} cannot be listed: {failure}"))
-    })?;
+    };
+    let mut listed = listed.map_err(cannot)?;
+    let fallback = Tag::evidence(subject, EvidenceTag::Referrers);
+    if listed.is_empty() && !named.tags.contains(&fallback) {
+        let reference = Reference::Tag(fallback);
+        let ask = || upstream.manifest(named.from, &reference, Class::Prefetch);
+        match patiently(ask).await {
+            Ok(answer) => {
+                let index = Manifest::parse(&answer.bytes, Some(&answer.media_type));
+                listed = index.map(|index| index.manifests).unwrap_or_default();
+            }
+            Err(failure) if failure.kind() == FailureKind::Absent => {}
+            Err(failure) => return Err(cannot(failure)),
+        }
+    }
     for entry in listed {
         let errand = Errand { digest: entry.digest, tags: Vec::new(), depth: depth + 1 };
         match bring(work, named, errand, visited).await {
