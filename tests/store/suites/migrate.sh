@@ -70,7 +70,7 @@ same 'the digest is the same' "$digest" "$("$crane" digest --insecure "$PLANE/$i
 
 # And back.
 resources
-home() { ! "$LOCKGATE_BIN" store ls --data-dir "$DIR/data" 2>/dev/null | head -n 3 | grep -q 's3://.*writ'; }
+home() { "$LOCKGATE_BIN" store ls --data-dir "$DIR/data" 2>/dev/null | grep -q '^written.*the data directory'; }
 soon 'back to the data directory by an edit' 20 home
 check 'all of it back' "${migrate[@]}" --to data-dir --remove-source
 rm -rf "$DIR/oci"
