@@ -58,8 +58,8 @@ pub use fill::FillSettings;
 pub use hosted::PushSettings;
 pub use incoming::{Incoming, IncomingError};
 pub use jobs::{
-    CopyRequest, GcRequest, JobState, JobView, MigrateRequest, MigrateTo, MoveKind, MoveLine,
-    MoveReport, PrefetchRequest, Reported, VerifyRequest,
+    AdoptRequest, CopyRequest, GcRequest, JobState, JobView, MigrateRequest, MigrateTo, MoveKind,
+    MoveLine, MoveReport, PrefetchRequest, Reported, VerifyRequest,
 };
 pub use keep::KeepSettings;
 pub use names::{

@@ -3,6 +3,7 @@
 //! Their catalog is the truth, not a memory of somebody else's: what it cannot say now is "cannot
 //! tell", never "not there" (design, invariant 4). No push waits for an upstream.
 
+mod adopt;
 mod blob;
 mod check;
 mod delete;
@@ -21,6 +22,7 @@ pub use uploads::PushSettings;
 pub(crate) use uploads::Uploads;
 pub(crate) use write::{Push, Write, write};
 pub(crate) use {
+    adopt::adopt,
     blob::keep,
     manifest::{Placing, place},
 };

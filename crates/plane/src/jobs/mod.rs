@@ -1,6 +1,7 @@
 //! Work longer than a second: it has an id, progress, can be cancelled, and survives a restart
 //! (contracts §10).
 
+mod adopt;
 mod backup;
 mod copy;
 mod gc;
@@ -9,6 +10,7 @@ mod moving;
 mod prefetch;
 mod verify;
 
+pub use adopt::AdoptRequest;
 pub use copy::CopyRequest;
 pub use gc::GcRequest;
 pub use migrate::{MigrateRequest, MigrateTo};
@@ -122,6 +124,7 @@ enum Spec {
     Backup(BackupRequest),
     Migrate(MigrateRequest),
     Copy(CopyRequest),
+    Adopt(AdoptRequest),
 }
 
 impl Spec {
@@ -133,6 +136,7 @@ impl Spec {
             Self::Backup(_) => "backup",
             Self::Migrate(_) => "migrate",
             Self::Copy(_) => "copy",
+            Self::Adopt(_) => "adopt",
         }
     }
 
@@ -145,6 +149,7 @@ impl Spec {
             Self::Backup(request) => serde_json::to_string(request),
             Self::Migrate(request) => serde_json::to_string(request),
             Self::Copy(request) => serde_json::to_string(request),
+            Self::Adopt(request) => serde_json::to_string(request),
         };
         json.unwrap_or_default()
     }
@@ -158,6 +163,7 @@ impl Spec {
             "backup" => serde_json::from_str(json).ok().map(Self::Backup),
             "migrate" => serde_json::from_str(json).ok().map(Self::Migrate),
             "copy" => serde_json::from_str(json).ok().map(Self::Copy),
+            "adopt" => serde_json::from_str(json).ok().map(Self::Adopt),
             _ => None,
         }
     }
@@ -263,6 +269,7 @@ impl Jobs {
                     Spec::Backup(request) => backup::run(core, &job, request).await,
                     Spec::Migrate(request) => migrate::run(core, &job, request).await,
                     Spec::Copy(request) => copy::run(core, &job, request).await,
+                    Spec::Adopt(request) => adopt::run(core, &job, request).await,
                 }
             };
             job.cancel.run_until_cancelled(work).await;
@@ -438,6 +445,15 @@ impl Plane {
     ) -> Result<JobView, AdminError> {
         let thing = copy::check(&self.core, &request, is_operator)?;
         self.jobs.begin(Spec::Copy(request), vec![thing])
+    }
+
+    /// Begins to make hosted what the cache holds of remote repositories.
+    ///
+    /// # Errors
+    /// When the request cannot be read, its destination is not known, or too many jobs wait.
+    pub async fn adopt(&self, request: AdoptRequest) -> Result<JobView, AdminError> {
+        let thing = adopt::check(&self.core.view(), &request)?;
+        self.jobs.begin(Spec::Adopt(request), vec![thing])
     }
 
     /// The places of the store in order: blobs are written to the first, and read in all.

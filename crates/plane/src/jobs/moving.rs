@@ -164,6 +164,11 @@ impl<'j> Moving<'j> {
         }
     }
 
+    /// Notes the documents that are to be put in force.
+    pub(super) fn documents(&self, text: String) {
+        self.report.lock().documents = Some(text);
+    }
+
     /// The end. `problem`: why it could not even begin.
     pub(super) fn end(self, problem: Option<String>) {
         let mut report = self.report.into_inner();
