@@ -1,8 +1,8 @@
 //! The command line: what can be said, and what each word does.
 
 use crate::command::{
-    backup, cache, catalog, client_config, config, copy, doctor, export, gc, import, prefetch,
-    restore, revision, store, why,
+    adopt, backup, cache, catalog, client_config, config, copy, doctor, export, gc, import,
+    prefetch, restore, revision, store, why,
 };
 use crate::exit::{Exit, Failure};
 use crate::serve;
@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Export(export::Args),
     /// Pushes the images of such a file into hosted repositories
     Import(import::Args),
+    /// Makes hosted what the cache holds of a remote repository, so that it outlives its upstream
+    Adopt(adopt::Args),
     /// Copies repositories of another registry, with all tags and referrers, into a hosted one
     Copy(copy::Args),
     /// Writes a backup: the catalog, resources, keys, and a list of the blobs
@@ -87,6 +89,7 @@ impl Command {
             Self::Prefetch(args) => args.run(),
             Self::Export(args) => args.run(),
             Self::Import(args) => args.run(),
+            Self::Adopt(args) => args.run(),
             Self::Copy(args) => args.run(),
             Self::Backup(args) => args.run(),
             Self::Restore(args) => args.run(),

@@ -121,7 +121,7 @@ fn ended(job: &JobView, json: bool) -> Exit {
     }
 }
 
-fn line(line: &MoveLine) -> String {
+pub(super) fn line(line: &MoveLine) -> String {
     let what = line.what.as_ref().map(|what| format!(":{what}")).unwrap_or_default();
     let subject = clean(&format!("{}{what}", line.name));
     let why = line.why.as_deref().map(clean).unwrap_or_default();

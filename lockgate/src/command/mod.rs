@@ -1,5 +1,6 @@
 //! The subcommands that ask or tell; `serve` has a module of its own.
 
+pub(crate) mod adopt;
 pub(crate) mod backup;
 pub(crate) mod cache;
 pub(crate) mod catalog;

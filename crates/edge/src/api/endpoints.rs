@@ -17,6 +17,7 @@ pub(super) enum Operation {
     ListPlaces,
     Migrate,
     Copy,
+    Adopt,
     ListPins,
     Pin,
     Unpin,
@@ -234,6 +235,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "copy",
         "Begins to copy repositories of another registry, with all tags and referrers, into a hosted one; an address or a file of its own only by the socket",
         (Some("CopyRequest"), ok(202, Content::Json("Job"), "The job; `Location` names it")),
+    ),
+    change(
+        "POST",
+        "/api/v1/adopt",
+        Operation::Adopt,
+        "adopt",
+        "Begins to make hosted what the cache holds of remote repositories, so that it outlives their upstreams",
+        (Some("AdoptRequest"), ok(202, Content::Json("Job"), "The job; `Location` names it")),
     ),
     get(
         "/api/v1/pins",

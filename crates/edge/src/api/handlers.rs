@@ -85,6 +85,7 @@ pub(super) async fn run(
         Operation::Backup => Ok(accepted(&plane.backup(read(body)?).await?)),
         Operation::ListPlaces => Ok(list(plane.places().await)),
         Operation::Copy => Ok(accepted(&plane.copy(read(body)?, is_operator).await?)),
+        Operation::Adopt => Ok(accepted(&plane.adopt(read(body)?).await?)),
         Operation::Migrate => Ok(accepted(&plane.migrate(read(body)?).await?)),
         Operation::Gc => Ok(accepted(&plane.gc(gc_request(body)?).await?)),
         Operation::ListPins => Ok(list(plane.pins().await?)),

@@ -387,6 +387,13 @@ fn requests() -> Vec<Named> {
         ),
         ("BackupRequest", object(&[("to", text())])),
         (
+            "AdoptRequest",
+            partly(
+                &[("names", text()), ("into", text()), ("offline", flag()), ("dryRun", flag())],
+                &["names"],
+            ),
+        ),
+        (
             "CopyRequest",
             partly(
                 &[
