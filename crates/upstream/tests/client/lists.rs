@@ -99,3 +99,16 @@ async fn an_outage_is_not_an_absence_of_referrers() {
         assert_eq!(kind(found), FailureKind::Indeterminate, "{fault:?}");
     }
 }
+
+#[tokio::test]
+async fn repositories_are_listed_to_the_last_page() {
+    let (registry, _) = registry().await;
+    registry.image("c/d", "1", testkit::ImageSpec::layers([10]));
+    registry.image("e", "1", testkit::ImageSpec::layers([10]));
+    registry.set_page_size(1);
+    let upstream = upstream(&[&registry]);
+    assert_eq!(upstream.names(WAITING).await.unwrap(), [name("a/b"), name("c/d"), name("e")]);
+    registry.behave(Match::path_contains("_catalog"), Fault::status(404));
+    let refused = upstream.names(WAITING).await.unwrap_err();
+    assert!(refused.to_string().contains("_catalog"), "{refused}");
+}

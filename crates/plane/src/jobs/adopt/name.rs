@@ -270,13 +270,17 @@ async fn push(
     let to = into.of(&core.view(), below).map_err(Refusal::Conflict)?;
     let root = all.last().copied();
     // Blobs come before all manifests, which need them.
-    for digest in all.iter().filter(|digest| !parsed.contains_key(*digest)).copied() {
+    let (mut manifests, blobs): (Vec<Digest>, Vec<Digest>) =
+        all.into_iter().partition(|digest| parsed.contains_key(digest));
+    for digest in blobs {
         let (core, to) = (core.clone(), to.clone());
         if !to_end(async move { hosted::keep(&core, &to, &digest, None).await }).await? {
             return Err(Refusal::Conflict(format!("{digest} was taken away meanwhile; try again")));
         }
     }
-    for digest in all.into_iter().filter(|digest| parsed.contains_key(digest)) {
+    // Images before indexes, whichever of several indexes listed them.
+    manifests.sort_by_key(|digest| parsed.get(digest).is_some_and(|it| !it.manifests.is_empty()));
+    for digest in manifests {
         let Some(content) = core.shelf.manifest(&digest).await else {
             return Err(Refusal::Conflict(format!("{digest} was taken away meanwhile; try again")));
         };
