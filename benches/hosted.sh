@@ -159,7 +159,6 @@ for peer in "${PEERS[@]}"; do
   fi
   if [[ $NAMES -gt 0 ]]; then
     seed_names "$peer"
-    work "$peer" catalog_first --work list --path '/v2/_catalog?n=1000&last=zzz' --requests 4
     work "$peer" catalog_whole --work list --path '/v2/_catalog?n=1000' --requests 1 --clients 1
   fi
   record memory_high_water_mib "$peer" "$(memory_mib "$peer" VmHWM)"
