@@ -103,8 +103,8 @@ async fn an_outage_is_not_an_absence_of_referrers() {
 #[tokio::test]
 async fn repositories_are_listed_to_the_last_page() {
     let (registry, _) = registry().await;
-    registry.image("c/d", "1", testkit::ImageSpec::layers([10]));
-    registry.image("e", "1", testkit::ImageSpec::layers([10]));
+    registry.image("c/d", "1", ImageSpec::layers([10]));
+    registry.image("e", "1", ImageSpec::layers([10]));
     registry.set_page_size(1);
     let upstream = upstream(&[&registry]);
     assert_eq!(upstream.names(WAITING).await.unwrap(), [name("a/b"), name("c/d"), name("e")]);
