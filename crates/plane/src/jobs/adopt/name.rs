@@ -10,11 +10,15 @@ use crate::pipeline::{self, Brought};
 use crate::refusal::Refusal;
 use crate::shelf::Shelf;
 use crate::view::Repository;
+use catalog::Batch;
 use oci::{Digest, EvidenceTag, Manifest, Name, Reference, Tag};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 use upstream::Class;
 
+/// How long the catalog may take to write what was fetched.
+const WRITE_TIME: Duration = Duration::from_secs(60);
 /// Rows read at a time.
 const PAGE: u32 = 1000;
 /// Manifests of one name.
@@ -52,6 +56,7 @@ async fn one(work: &Work<'_>, repository: &Arc<Repository>, name: &Name) -> Resu
     let mut had = had(work, name).await?;
     if !work.is_offline && !work.is_dry {
         complete(work, &located, &mut had).await;
+        written(work, name, &had).await;
     }
     let mut parsed = Parsed::new();
     for digest in had.manifests.iter().chain(had.tags.keys()) {
@@ -121,6 +126,16 @@ async fn had(work: &Work<'_>, name: &Name) -> Result<Had, String> {
     let read =
         work.moving.core.shelf.blocking(read).await.ok_or("a read of the catalog panicked")?;
     read.map_err(|error| error.to_string())
+}
+
+/// Waits until the rows of what was fetched are written: writes go in order, and this is one more.
+async fn written(work: &Work<'_>, name: &Name, had: &Had) {
+    let Some(any) = had.manifests.first() else { return };
+    let shelf = &work.moving.core.shelf;
+    let mut batch = Batch::new();
+    batch.used(&[(name.clone(), *any)], shelf.clock.now());
+    // One that cannot be written shows as parts that are missing.
+    let _ = tokio::time::timeout(WRITE_TIME, shelf.catalog.submit(batch)).await;
 }
 
 /// Fetches what is missing, as far as the upstream answers; the rest is told as missing later.
