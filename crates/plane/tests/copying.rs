@@ -89,7 +89,7 @@ async fn all_tags_platforms_and_referrers_come_byte_for_byte() {
         let served = rig.get(&format!("/v2/team/old/apps/web/referrers/{subject}")).await.unwrap();
         let What::Referrers { descriptors, .. } = served.what else { panic!("no referrers") };
         let listed: Vec<String> = descriptors.iter().map(|it| it.digest.to_string()).collect();
-        assert_eq!(listed, [referrer.digest.clone()]);
+        assert_eq!(listed.join(" "), referrer.digest);
     }
     let layer = format!("/v2/team/old/apps/web/blobs/{}", old.one.layers[1].digest);
     assert_eq!(

@@ -603,9 +603,9 @@ mod tests {
         };
         agrees("Job", &job);
         agrees("GcReport", &GcReport::default());
-        agrees("MoveReport", &plane::MoveReport::default());
-        let line = plane::MoveLine {
-            kind: plane::MoveKind::Differs,
+        agrees("MoveReport", &MoveReport::default());
+        let line = MoveLine {
+            kind: MoveKind::Differs,
             name: String::new(),
             what: None,
             here: None,
@@ -619,7 +619,7 @@ mod tests {
         agrees("StorePlace", &place);
         let to = MigrateTo::Configured;
         agrees("MigrateRequest", &MigrateRequest { to, remove_source: false });
-        agrees("BackupRequest", &plane::BackupRequest { to: "/b".into() });
+        agrees("BackupRequest", &BackupRequest { to: "/b".into() });
         agrees("GcRequest", &GcRequest::default());
         let (gone, kept) = (GcCounts::default(), GcKept::default());
         let name = Name::parse("a/b").unwrap();
