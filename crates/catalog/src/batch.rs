@@ -51,6 +51,7 @@ pub(crate) enum Verb {
     DeleteBlob { name: Name, digest: Digest, at: Timestamp },
     ExpectUnlisted { name: Name, digest: Digest },
     Collect(Box<Collection>),
+    CollectJudged(Box<Collection>),
     Adopt { name: Name, digest: Digest, at: Timestamp },
     Disown { name: Name, digest: Digest },
     SetComplete,
@@ -260,6 +261,14 @@ impl Batch {
         let tags = collection.tags.len() * (size_of::<Digest>() + 128);
         let contents = size_of_val(collection.contents.as_slice());
         self.push(Verb::Collect(Box::new(collection.clone())), tags + contents);
+    }
+
+    /// As [`Self::collect`], of a name that changes all the time: expects nothing, and takes what is
+    /// still dead when each is judged by itself. What stays can be read afterwards.
+    pub fn collect_judged(&mut self, collection: &Collection) {
+        let tags = collection.tags.len() * (size_of::<Digest>() + 128);
+        let contents = size_of_val(collection.contents.as_slice());
+        self.push(Verb::CollectJudged(Box::new(collection.clone())), tags + contents);
     }
 
     /// Makes content of a name hosted, and counts as a use of it. Expects that it is there, with its

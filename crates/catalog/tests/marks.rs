@@ -272,6 +272,10 @@ impl Run {
         write(&self.catalog, |w| w.collect(&marked.collection(&name("team/app"), at(999))))
     }
 
+    fn judge(&self, marked: &Marked) -> Result<(), WriteError> {
+        write(&self.catalog, |w| w.collect_judged(&marked.collection(&name("team/app"), at(999))))
+    }
+
     fn rest(&self) -> (Vec<Digest>, Vec<(Tag, Digest)>) {
         let n = name("team/app");
         let contents = self.catalog.contents(&n, None, 1000).unwrap();
@@ -332,6 +336,51 @@ proptest! {
             }
         }
         prop_assert_eq!(small.rest(), whole.rest());
+    }
+
+    /// Judged one by one, nothing that the mark keeps goes; and without rings and evidence tags that
+    /// keep others, all that is dead goes.
+    #[test]
+    fn judged_one_by_one_nothing_else_goes(world in world(true), moved in 0..MANIFESTS) {
+        let (whole, judged) = (Run::of(&world), Run::of(&world));
+        let marked = judged.mark(1000);
+        whole.collect(&whole.mark(1000)).unwrap();
+        let n = name("team/app");
+        judged.judge(&marked).unwrap();
+        let (kept, tags) = whole.rest();
+        let (rest, rest_tags) = judged.rest();
+        prop_assert!(kept.iter().all(|digest| rest.contains(digest)));
+        prop_assert!(tags.iter().all(|tag| rest_tags.contains(tag)));
+
+        // What is named again after the mark stays, with all it lists.
+        let again = Run::of(&world);
+        let marked = again.mark(1000);
+        if world.is_here(moved) {
+            write(&again.catalog, |w| w.move_tag(&n, &tag("back"), &of(moved), at(998))).unwrap();
+            prop_assert_eq!(again.collect(&marked), Err(WriteError::Conflict));
+            again.judge(&marked).unwrap();
+            let (rest, _) = again.rest();
+            let mut open = vec![moved];
+            let mut seen = BTreeSet::new();
+            while let Some(here) = open.pop() {
+                if !seen.insert(here) || !world.is_here(here) {
+                    continue;
+                }
+                prop_assert!(rest.contains(&of(here)), "{here} is listed by {moved}");
+                let lists = world.edges.iter().filter(|(parent, _)| *parent == here);
+                open.extend(lists.map(|(_, child)| *child).filter(|_| here < MANIFESTS));
+            }
+        }
+    }
+
+    #[test]
+    fn judged_one_by_one_all_goes_where_nothing_goes_round(world in world(false)) {
+        let (whole, judged) = (Run::of(&world), Run::of(&world));
+        whole.collect(&whole.mark(1000)).unwrap();
+        for _ in 0..MANIFESTS {
+            judged.judge(&judged.mark(1000)).unwrap();
+        }
+        prop_assert_eq!(judged.rest(), whole.rest());
     }
 
     #[test]

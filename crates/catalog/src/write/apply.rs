@@ -1,6 +1,6 @@
 //! Verbs, as SQL. Runs inside the writer's savepoint: a failure undoes the batch.
 
-use super::{Failure, hosted, keep, names};
+use super::{Failure, hosted, judged, keep, names};
 use crate::batch::{Batch, Verb};
 use crate::columns::{
     execute, exists, first, kind_text, listing_text, micros, number, role_text, size, state_text,
@@ -72,6 +72,7 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
         Verb::DeleteBlob { name, digest, at } => hosted::delete_blob(c, name, digest, *at),
         Verb::ExpectUnlisted { name, digest } => hosted::expect_unlisted(c, name, digest),
         Verb::Collect(collection) => hosted::collect(c, collection),
+        Verb::CollectJudged(collection) => judged::collect(c, collection),
         Verb::Adopt { name, digest, at } => hosted::adopt(c, name, digest, *at),
         Verb::Disown { name, digest } => hosted::disown(c, name, digest),
         Verb::SetComplete => done(execute(c, SET_COMPLETE, [])),

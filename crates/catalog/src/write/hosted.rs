@@ -189,8 +189,9 @@ fn changed_if_manifest(c: &Connection, name: &Name, digest: &str) -> Result<(), 
 }
 
 const DELETE_TAG: &str = "DELETE FROM tag WHERE name = $1 AND tag = $2";
-const DELETE_TAG_OF: &str = "DELETE FROM tag WHERE name = $1 AND tag = $2 AND digest = $3";
-const IS_NAMED: &str = "SELECT 1 FROM tag WHERE digest = $2 AND name = $1 LIMIT 1";
+pub(super) const DELETE_TAG_OF: &str =
+    "DELETE FROM tag WHERE name = $1 AND tag = $2 AND digest = $3";
+pub(super) const IS_NAMED: &str = "SELECT 1 FROM tag WHERE digest = $2 AND name = $1 LIMIT 1";
 
 pub(super) fn delete_tag(c: &Connection, name: &Name, tag: &Tag) -> Result<(), Failure> {
     expect_row(execute(c, DELETE_TAG, params![name.as_str(), tag.as_str()])?)?;
@@ -246,7 +247,12 @@ const CONDEMN_UNHELD: &str = "UPDATE blob SET condemned_at = $2 \
     AND NOT EXISTS (SELECT 1 FROM content WHERE content.digest = $1)";
 
 /// Removes a content row that must be there, and condemns its bytes if nobody else needs them.
-fn remove(c: &Connection, name: &Name, digest: &str, at: Timestamp) -> Result<(), Failure> {
+pub(super) fn remove(
+    c: &Connection,
+    name: &Name,
+    digest: &str,
+    at: Timestamp,
+) -> Result<(), Failure> {
     let before = weight(c, name, digest)?;
     expect_row(execute(c, REMOVE, params![name.as_str(), digest])?)?;
     if before.is_hosted() {
@@ -259,7 +265,7 @@ fn remove(c: &Connection, name: &Name, digest: &str, at: Timestamp) -> Result<()
     Ok(())
 }
 
-const USED_SINCE: &str = "SELECT is_manifest, last_used FROM content \
+pub(super) const USED_SINCE: &str = "SELECT is_manifest, last_used FROM content \
     WHERE name = $1 AND digest = $2 AND is_hosted = 1";
 
 pub(super) fn collect(c: &Connection, collection: &Collection) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod hosted;
+mod judged;
 mod keep;
 mod names;
 mod queue;

@@ -2,7 +2,9 @@
 //!
 //! Marking and removing are two steps with pushes and pulls between them. What makes them fit is the
 //! number of the name's last change: the catalog removes only what was marked under the number that
-//! still stands, and nothing that was used since ([`catalog::Batch::collect`]).
+//! still stands, and nothing that was used since ([`catalog::Batch::collect`]). A name that never
+//! stands still is collected too: then each thing is judged again where it is removed
+//! ([`catalog::Batch::collect_judged`]).
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,7 @@ use crate::keep::Keep;
 use crate::shelf::Shelf;
 use catalog::{Batch, Collection, Dead, DeadWhy, MarkQuery, Marked, TagEntry, WriteError};
 use jiff::Timestamp;
-use oci::{Digest, Tag};
+use oci::{Digest, Name, Tag};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +30,8 @@ const DEAD_MAX: u32 = 2_000;
 const DOOMED_MAX: usize = 2_000;
 /// Contents of a name that a run which removes nothing looks at.
 const DRY_MAX: u32 = 1_000_000;
-/// How often a name that changes meanwhile is marked again.
-const TRIES: usize = 5;
+/// How often a name that changes meanwhile is marked again before its things are judged one by one.
+const TRIES: usize = 2;
 /// A use is noted once a minute: it may have been so much later than it says.
 const USE_COARSENESS: Duration = Duration::from_secs(60);
 
@@ -56,7 +58,7 @@ pub(super) struct Terms {
 pub(super) enum Fate {
     /// This went, or would go.
     Looked(OfName),
-    /// It changed again and again meanwhile; perhaps some of it went.
+    /// It changed again and again meanwhile, and nothing of it could be judged.
     Skipped(OfName),
 }
 
@@ -71,8 +73,9 @@ pub(super) async fn collect(
     let mut tries = 0;
     loop {
         let (keep, asked) = (keep.clone(), subject.clone());
+        let is_judged = tries >= TRIES;
         let unwritten = move |of: &HashSet<Digest>| keep.uses_unwritten(of);
-        let look = move |shelf: &Shelf| look(shelf, &asked, terms, unwritten);
+        let look = move |shelf: &Shelf| look(shelf, &asked, terms, is_judged, unwritten);
         let looked = shelf.blocking(look).await;
         let looked = looked.ok_or("looking at it panicked; see the log")?;
         // Asked after the read: a fresh catalog does not know yet what its names need.
@@ -85,7 +88,7 @@ pub(super) async fn collect(
                 return Ok(Fate::Looked(all));
             }
             Looked::Found { of, collection, is_all } => (of, collection, is_all),
-            Looked::Changing if tries < TRIES => {
+            Looked::Changing if !is_judged => {
                 tries += 1;
                 continue;
             }
@@ -97,9 +100,20 @@ pub(super) async fn collect(
             all.add(*of);
             return Ok(Fate::Looked(all));
         }
-        match take(shelf, collection).await {
+        match take(shelf, collection, is_judged).await {
+            Ok(()) if is_judged => {
+                let (wanted, name) = (of.len(), subject.of.name.clone());
+                let gone = shelf.blocking(move |shelf| gone(shelf, &name, *of)).await;
+                let gone = gone.ok_or("looking at it panicked; see the log")?;
+                let is_moving = gone.len() < wanted;
+                all.add(gone);
+                // What lives again would be looked at for ever.
+                if is_moving {
+                    return Ok(Fate::Looked(all));
+                }
+            }
             Ok(()) => all.add(*of),
-            Err(WriteError::Conflict) if tries < TRIES => {
+            Err(WriteError::Conflict) if !is_judged => {
                 tries += 1;
                 continue;
             }
@@ -113,11 +127,18 @@ pub(super) async fn collect(
 }
 
 /// Removes what was marked. Goes on when whoever waits does not: memory must follow the catalog.
-async fn take(shelf: &Arc<Shelf>, collection: Collection) -> Result<(), WriteError> {
+async fn take(
+    shelf: &Arc<Shelf>,
+    collection: Collection,
+    is_judged: bool,
+) -> Result<(), WriteError> {
     let shelf = shelf.clone();
     let work = tokio::spawn(async move {
         let mut batch = Batch::new();
-        batch.collect(&collection);
+        match is_judged {
+            true => batch.collect_judged(&collection),
+            false => batch.collect(&collection),
+        }
         shelf.catalog.submit(batch).await?;
         let tags: Vec<Tag> = collection.tags.into_iter().map(|(tag, _)| tag).collect();
         let digests: Vec<Digest> = collection.contents.into_iter().map(|(it, _)| it).collect();
@@ -125,6 +146,15 @@ async fn take(shelf: &Arc<Shelf>, collection: Collection) -> Result<(), WriteErr
         Ok(())
     });
     work.await.unwrap_or_else(|error| Err(WriteError::Refused(error.to_string())))
+}
+
+/// What of it is really gone. Blocks.
+fn gone(shelf: &Shelf, name: &Name, mut of: OfName) -> OfName {
+    let content = |digest: &Digest| shelf.catalog.content(name, digest);
+    of.contents.retain(|it| matches!(content(&it.digest), Ok(None)));
+    let tag = |tag: &Tag| shelf.catalog.tag(name, tag);
+    of.tags.retain(|it| !matches!(tag(&it.tag), Ok(Some(row)) if row.digest == it.digest));
+    of
 }
 
 /// What a look at a name found.
@@ -141,11 +171,13 @@ enum Looked {
     Gone,
 }
 
-/// What of a name goes now. `unwritten`: which of these were used as only memory knows. Blocks.
+/// What of a name goes now. `is_judged`: it is judged again when it is taken, so that a change
+/// meanwhile does no harm. `unwritten`: which of these were used as only memory knows. Blocks.
 fn look(
     shelf: &Shelf,
     subject: &Subject,
     terms: Terms,
+    is_judged: bool,
     unwritten: impl Fn(&HashSet<Digest>) -> HashSet<Digest>,
 ) -> Result<Looked, catalog::Error> {
     let now = shelf.clock.now();
@@ -165,7 +197,7 @@ fn look(
         }
     }
     // A tag that moved since it was held against the rules is another tag.
-    if marked.change != change {
+    if marked.change != change && !is_judged {
         return Ok(Looked::Changing);
     }
     let collection = marked.collection(&subject.of.name, now);

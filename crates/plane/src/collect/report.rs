@@ -142,7 +142,12 @@ impl OfName {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.tags.is_empty() && self.contents.is_empty()
+        self.len() == 0
+    }
+
+    /// Tags and contents that go.
+    pub(super) fn len(&self) -> usize {
+        self.tags.len() + self.contents.len()
     }
 
     fn counts(&self) -> GcCounts {

@@ -4,7 +4,6 @@ use super::*;
 use crate::clock::Clock;
 use crate::view::{Hosted, Kind, Repository, Retention, Untagged};
 use catalog::{Catalog, Content};
-use oci::Name;
 use telemetry::{Metrics, Registry};
 
 const LONG: Duration = Duration::from_secs(40 * 24 * 3600);
@@ -64,7 +63,7 @@ async fn leave(shelf: &Arc<Shelf>, name: &Name) -> (Digest, Digest) {
 async fn looked(shelf: &Arc<Shelf>, subject: &Subject, used: Vec<Digest>) -> Collection {
     let subject = subject.clone();
     let work = move |shelf: &Shelf| {
-        look(shelf, &subject, TERMS, |of| {
+        look(shelf, &subject, TERMS, false, |of: &HashSet<Digest>| {
             used.iter().copied().filter(|digest| of.contains(digest)).collect()
         })
     };
@@ -84,11 +83,26 @@ async fn what_is_tagged_between_the_mark_and_the_removal_stays() {
     let tag = Tag::parse("latest").unwrap();
     batch.move_tag(&subject.of.name, &tag, &manifest, shelf.clock.now());
     shelf.catalog.submit(batch).await.unwrap();
-    assert_eq!(take(&shelf, collection).await, Err(WriteError::Conflict));
+    assert_eq!(take(&shelf, collection, false).await, Err(WriteError::Conflict));
     let again = looked(&shelf, &subject, Vec::new()).await;
     assert_eq!(again.contents.len(), 1, "marked again, only the blob goes");
-    take(&shelf, again).await.unwrap();
+    take(&shelf, again, false).await.unwrap();
     assert!(shelf.catalog.content(&subject.of.name, &manifest).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn of_a_name_that_never_stands_still_what_is_dead_goes_all_the_same() {
+    let ((_dir, shelf), subject) = (shelf(), subject());
+    let (manifest, blob) = leave(&shelf, &subject.of.name).await;
+    let collection = looked(&shelf, &subject, Vec::new()).await;
+    let mut batch = Batch::new();
+    let tag = Tag::parse("latest").unwrap();
+    batch.move_tag(&subject.of.name, &tag, &manifest, shelf.clock.now());
+    shelf.catalog.submit(batch).await.unwrap();
+    take(&shelf, collection, true).await.unwrap();
+    let content = |digest: &Digest| shelf.catalog.content(&subject.of.name, digest).unwrap();
+    assert!(content(&manifest).is_some(), "it was tagged meanwhile");
+    assert!(content(&blob).is_none());
 }
 
 #[tokio::test]
@@ -101,13 +115,13 @@ async fn what_is_used_between_the_mark_and_the_removal_stays() {
     let mut batch = Batch::new();
     batch.used(&[(subject.of.name.clone(), manifest)], shelf.clock.now());
     shelf.catalog.submit(batch).await.unwrap();
-    assert_eq!(take(&shelf, collection).await, Err(WriteError::Conflict));
+    assert_eq!(take(&shelf, collection, false).await, Err(WriteError::Conflict));
     let mut batch = Batch::new();
     batch.used(&[(subject.of.name.clone(), blob)], shelf.clock.now());
     shelf.clock.advance(LONG);
     let collection = looked(&shelf, &subject, Vec::new()).await;
     shelf.catalog.submit(batch).await.unwrap();
-    take(&shelf, collection).await.unwrap();
+    take(&shelf, collection, false).await.unwrap();
     assert!(shelf.catalog.content(&subject.of.name, &manifest).unwrap().is_none());
     assert!(shelf.catalog.content(&subject.of.name, &blob).unwrap().is_some());
 }
@@ -133,10 +147,10 @@ async fn many_tags_go_in_several_writes() {
     shelf.catalog.submit(batch).await.unwrap();
     let first = looked(&shelf, &subject, Vec::new()).await;
     assert_eq!(first.tags.len(), DOOMED_MAX);
-    take(&shelf, first).await.unwrap();
+    take(&shelf, first, false).await.unwrap();
     let second = looked(&shelf, &subject, Vec::new()).await;
     assert_eq!(second.tags.len(), 7, "of ten more, three are the newest");
-    take(&shelf, second).await.unwrap();
+    take(&shelf, second, false).await.unwrap();
     assert_eq!(shelf.catalog.tags(&subject.of.name, None, 10).unwrap().len(), 3);
 }
 
