@@ -1,5 +1,7 @@
 //! Where the store lies, as operators change it: by editing `Plane.spec.store` while it serves.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be had is a failed test")]
+
 mod support;
 
 use plane::{JobState, MigrateRequest, MigrateTo};
