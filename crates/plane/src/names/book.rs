@@ -23,11 +23,15 @@ pub(crate) struct NameBook {
     state: Mutex<State>,
     /// Something changed, or is missing.
     pub(super) wake: Notify,
+    /// Held while a document is made and put: of two, the one that read later is put later.
+    pub(super) writing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     dirty: HashSet<Name>,
+    /// Taken to be written, and not written yet.
+    in_hand: HashSet<Name>,
     /// There were more.
     is_cut: bool,
     /// The count of fresh databases with which the catalog was last known to know all names.
@@ -55,10 +59,25 @@ impl NameBook {
         self.wake.notify_one();
     }
 
-    /// The names that changed since the last call, and whether there were more.
+    /// The names that changed, and whether there were more. They are in hand until [`Self::done`], so
+    /// that a stop in between does not lose them.
     pub(super) fn take(&self) -> (HashSet<Name>, bool) {
         let mut state = self.state.lock();
-        (std::mem::take(&mut state.dirty), std::mem::take(&mut state.is_cut))
+        let dirty = std::mem::take(&mut state.dirty);
+        state.in_hand.extend(dirty.iter().cloned());
+        (dirty, std::mem::take(&mut state.is_cut))
+    }
+
+    /// A name that was taken is written, or waits again.
+    pub(super) fn done(&self, name: &Name) {
+        self.state.lock().in_hand.remove(name);
+    }
+
+    /// All that is not written: what changed, and what was taken.
+    pub(super) fn take_all(&self) -> (HashSet<Name>, bool) {
+        let (mut names, is_cut) = self.take();
+        names.extend(std::mem::take(&mut self.state.lock().in_hand));
+        (names, is_cut)
     }
 
     pub(super) fn is_clean(&self) -> bool {
@@ -179,6 +198,7 @@ mod tests {
         }
         let (names, is_cut) = book.take();
         assert_eq!((names.len(), is_cut), (DIRTY_MAX / 2 + 1, false));
+        names.iter().for_each(|name| book.done(name));
         assert!(book.is_clean());
         for number in 0..=DIRTY_MAX {
             book.changed(&Name::parse(&format!("a/{number}")).unwrap());
@@ -186,5 +206,10 @@ mod tests {
         assert!(!book.is_clean());
         let (names, is_cut) = book.take();
         assert_eq!((names.len(), is_cut), (DIRTY_MAX, true));
+        // A stop gets what was taken and not written, beside what changed since.
+        names.iter().skip(1).for_each(|name| book.done(name));
+        book.changed(&Name::parse("b/c").unwrap());
+        assert_eq!(book.take_all().0.len(), 2);
+        assert!(book.take_all().0.is_empty());
     }
 }

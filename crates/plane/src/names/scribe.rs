@@ -72,7 +72,7 @@ impl Scribe {
         self.tasks.close();
         self.tasks.wait().await;
         let shelf = &self.core.shelf;
-        let (names, is_cut) = shelf.names.take();
+        let (names, is_cut) = shelf.names.take_all();
         if is_cut {
             tracing::warn!("not all documents of names are written; the next start does it");
         }
@@ -196,17 +196,21 @@ impl Scribe {
         for name in &rested {
             rounds.resting.remove(name);
         }
-        waiting.iter().for_each(|name| self.core.shelf.names.changed(name));
+        for name in &waiting {
+            self.core.shelf.names.changed(name);
+            self.core.shelf.names.done(name);
+        }
         for name in due {
             let began = Instant::now();
             let result = self.one(&name, None).await;
             let took = began.elapsed();
+            if result.is_err() {
+                self.core.shelf.names.changed(&name);
+            }
+            self.core.shelf.names.done(&name);
             let rest = match result {
                 Ok(()) => (took * NAME_SHARE).min(NAME_REST_MAX),
-                Err(()) => {
-                    self.core.shelf.names.changed(&name);
-                    RETRY.1
-                }
+                Err(()) => RETRY.1,
             };
             if rest > DELAY {
                 rounds.resting.insert(name, Instant::now() + rest);

@@ -29,6 +29,7 @@ pub(super) enum WriteError {
 /// Brings the document of a name in step with the catalog; the number of the change that it tells.
 /// `None`: the name holds no hosted manifest, and has no document.
 pub(super) fn write(shelf: &Shelf, name: &Name) -> Result<Option<u64>, WriteError> {
+    let _writing = shelf.names.writing.lock();
     let document = read(&shelf.catalog, name)?;
     // Asked after the read: a fresh catalog knows nothing of the name, which is no reason to remove
     // what the store knows.
@@ -69,6 +70,8 @@ pub(super) fn drop_orphan(shelf: &Shelf, name: &Name) -> Result<(), WriteError> 
             return Ok(());
         }
     }
+    // A push may bring the name back just now; its document comes after this, or is seen here.
+    let _writing = shelf.names.writing.lock();
     let is_known = shelf.catalog.name_change(name)?.is_some();
     if is_known || shelf.is_incomplete() {
         return Ok(());
