@@ -345,10 +345,11 @@ impl FakeRegistry {
             *self.server.state.lock() = state;
             return;
         };
+        // Before it is given up: nobody else's connection can take it in between.
+        let socket = bind(self.server.addr).expect("the port is ours");
         task.abort();
         let _ = task.await;
         self.eventually("connections close", |registry| registry.open_connections() == 0).await;
-        let socket = bind(self.server.addr).expect("the port was ours a moment ago");
         *self.server.state.lock() = State::Stopped(socket);
     }
 
@@ -369,6 +370,8 @@ fn bind(addr: SocketAddr) -> std::io::Result<TcpSocket> {
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     socket.set_reuseaddr(true)?;
+    // A second socket of ours may hold the port.
+    socket.set_reuseport(true)?;
     socket.bind(addr)?;
     Ok(socket)
 }
