@@ -73,8 +73,9 @@ fn examples(document: &str) -> Vec<String> {
 fn the_examples_can_be_put_in_force() {
     for (name, document, count) in [
         ("resources.md", REFERENCE, 7),
-        ("README.md", include_str!("../../../README.md"), 1),
+        ("README.md", include_str!("../../../README.md"), 2),
         ("clients.md", include_str!("../../../docs/guides/clients.md"), 2),
+        ("storage.md", include_str!("../../../docs/guides/storage.md"), 1),
         ("repositories.md", include_str!("../../../docs/guides/repositories.md"), 3),
     ] {
         let examples = examples(document);
