@@ -38,6 +38,8 @@ pub(crate) struct TagState {
 /// What a name holds under a digest (contracts §5).
 #[derive(Debug)]
 pub(crate) struct ContentState {
+    /// It came as a manifest; what came as a blob is none, whatever its bytes say.
+    pub(crate) is_manifest: bool,
     pub(crate) size_bytes: Option<u64>,
     pub(crate) media_type: Option<MediaType>,
     /// The scope of the credential it was fetched with; `None`: public.
@@ -48,12 +50,13 @@ pub(crate) struct ContentState {
 
 impl ContentState {
     pub(crate) fn new(
+        is_manifest: bool,
         size_bytes: Option<u64>,
         media_type: Option<MediaType>,
         private_to: Option<&str>,
     ) -> Self {
         let private_to = private_to.map(Into::into);
-        Self { size_bytes, media_type, private_to, used_minute: AtomicI64::new(0) }
+        Self { is_manifest, size_bytes, media_type, private_to, used_minute: AtomicI64::new(0) }
     }
 
     /// Whether nobody noted a use in this minute yet.

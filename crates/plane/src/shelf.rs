@@ -112,7 +112,12 @@ impl Shelf {
 
     /// What the catalog told, in memory for the next who asks.
     fn recall(&self, name: &Name, digest: &Digest, row: ContentRow) -> Arc<ContentState> {
-        let state = ContentState::new(row.size_bytes, row.media_type, row.private_to.as_deref());
+        let state = ContentState::new(
+            row.is_manifest,
+            row.size_bytes,
+            row.media_type,
+            row.private_to.as_deref(),
+        );
         self.memory.recall_content(name, digest, state)
     }
 
@@ -231,7 +236,12 @@ impl Shelf {
     pub(crate) fn note_content(&self, batch: &mut Batch, note: ContentNote<'_>) {
         let at = self.clock.now();
         let media_type = note.media_type.cloned();
-        let state = ContentState::new(note.size_bytes, media_type.clone(), note.private_to);
+        let state = ContentState::new(
+            note.is_manifest,
+            note.size_bytes,
+            media_type.clone(),
+            note.private_to,
+        );
         self.memory.put_content(note.name, note.digest, state);
         batch.put_content(
             note.name,

@@ -387,3 +387,29 @@ async fn a_virtual_name_takes_pushes_for_its_target() {
     let gone = rig.ask(Method::Delete, "/v2/all/app/manifests/old").await;
     refused!(gone, Refusal::Absent { .. });
 }
+
+#[tokio::test]
+async fn what_came_as_a_blob_is_no_manifest() {
+    let rig = Rig::with(&hosted(""), Setup::default()).await;
+    let layer = rig.push_blob("team/app", b"layer").await.unwrap();
+    rig.push_blob("team/app", b"{}").await.unwrap();
+    // Bytes of some length are no manifest either, and nothing of the store is lost.
+    let asked = rig.get(&format!("/v2/team/app/manifests/{layer}")).await;
+    refused!(asked, Refusal::Absent { .. });
+    let child = serde_json::to_vec(&image_manifest(b"{}", &[b"layer"])).unwrap();
+    let child_digest = rig.push_blob("team/app", &child).await.unwrap();
+    let asked = rig.get(&format!("/v2/team/app/manifests/{child_digest}")).await;
+    refused!(asked, Refusal::Absent { .. });
+    // An index of it would lead to layers that nothing holds.
+    let entry = descriptor("application/vnd.oci.image.manifest.v1+json", &child);
+    let listed = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [entry],
+    });
+    refused!(rig.push_manifest("team/app", "many", &listed).await, Refusal::Invalid { .. });
+    let path = child_digest.to_string();
+    rig.push_manifest("team/app", &path, &image_manifest(b"{}", &[b"layer"])).await.unwrap();
+    rig.push_manifest("team/app", "many", &listed).await.unwrap();
+    rig.manifest(&format!("/v2/team/app/manifests/{child_digest}")).await.unwrap();
+}

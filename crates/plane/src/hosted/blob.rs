@@ -82,6 +82,7 @@ pub(crate) async fn keep(
     let hold = Arc::new(core.shelf.holds.hold(digest).await);
     let Some(blob) = core.shelf.known_blob(digest).await? else { return Ok(false) };
     let size_bytes = blob.size_bytes();
+    check::room(core, name, Some(digest), size_bytes).await?;
     write(core, name, Held { digest, size_bytes, media_type, hold }).await?;
     Ok(true)
 }
@@ -107,11 +108,15 @@ async fn write(core: &Arc<Core>, name: &HostedName, held: Held<'_>) -> Result<()
         Ok(()) => Ok(()),
         Err(Unsettled::Refused(refusal)) => Err(refusal),
         Err(Unsettled::Conflict) => {
-            // The quota was reached meanwhile. The bytes are here and nobody's.
-            let mut batch = Batch::new();
-            batch.put_blob(digest, size_bytes, false, at);
-            batch.condemn(digest, at);
-            core.shelf.submit(batch);
+            // The quota was reached meanwhile. Bytes that are here and nobody's go again.
+            let asked = *digest;
+            let held = core.shelf.blocking(move |it| it.catalog.holders(&asked, 1)).await;
+            if matches!(held, Some(Ok(names)) if names.is_empty()) {
+                let mut batch = Batch::new();
+                batch.put_blob(digest, size_bytes, false, at);
+                batch.condemn(digest, at);
+                core.shelf.submit(batch);
+            }
             drop(hold);
             check::room(core, name, Some(digest), size_bytes).await?;
             Err(check::too_busy(&name.name))

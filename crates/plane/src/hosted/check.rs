@@ -80,8 +80,20 @@ pub(super) async fn references(
         .collect();
     let requires: Vec<Digest> = named.iter().map(|entry| entry.digest).collect();
     let (canonical, asked) = (name.name.clone(), requires.clone());
+    let children: Vec<Digest> = match name.hosted.allows_sparse {
+        true => Vec::new(),
+        false => manifest.manifests.iter().map(|child| child.digest).collect(),
+    };
     let look = move |shelf: &Shelf| -> Result<_, catalog::Error> {
-        let missing = shelf.catalog.missing(&canonical, &asked)?;
+        let mut missing = shelf.catalog.missing(&canonical, &asked)?;
+        // A child that came as a blob was never judged, and nothing follows what it lists.
+        for child in children.iter().filter(|_| missing.is_empty()) {
+            let row = shelf.catalog.content(&canonical, child)?;
+            if row.is_some_and(|row| !row.is_manifest) {
+                missing.push(*child);
+                break;
+            }
+        }
         let mut wrong = None;
         for entry in named.iter().filter(|_| missing.is_empty()) {
             let row = shelf.catalog.content(&canonical, &entry.digest)?;

@@ -48,7 +48,12 @@ impl Shelf {
         let seen = self.memory.changes();
         let read = self.blocking(move |shelf| shelf.catalog.content(&key.0, &key.1)).await;
         let Some(row) = known(read)? else { return Ok(None) };
-        let state = ContentState::new(row.size_bytes, row.media_type, row.private_to.as_deref());
+        let state = ContentState::new(
+            row.is_manifest,
+            row.size_bytes,
+            row.media_type,
+            row.private_to.as_deref(),
+        );
         Ok(Some(self.memory.recall_content_since(seen, name, digest, state)))
     }
 

@@ -31,6 +31,11 @@ pub(crate) async fn manifest(
     let Some(row) = shelf.known_content(&name.name, &digest).await? else {
         return Err(absent(core, no_manifest(&name.name, &digest.to_string())));
     };
+    // Bytes that were pushed as a blob are no manifest of the name: nobody looked at what they list,
+    // and collection does not follow them.
+    if !row.is_manifest {
+        return Err(absent(core, no_manifest(&name.name, &digest.to_string())));
+    }
     let Some(content) = shelf.manifest(&digest).await else {
         return Err(lost(&name.name, &digest));
     };

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Missing contents and unreadable documents that are listed; all are counted.
 const LISTED_MAX: usize = 10_000;
 /// The longest manifest that is read back.
-const MANIFEST_MAX_BYTES: usize = 16 << 20;
+const MANIFEST_MAX_BYTES: usize = 64 << 20;
 /// Manifests written at a time, so that a name with very many fits the catalog's queue.
 const AT_A_TIME: usize = 64;
 /// Tags written at a time.

@@ -70,6 +70,9 @@ impl Source {
             return Ok(Self::known(known.ok_or_else(unknown)?));
         }
         let url = Url::parse(&request.from).map_err(|error| error.to_string())?;
+        if has_secret(&url) {
+            return Err(SECRET_IN_URL.to_owned());
+        }
         let known = view.upstreams.values().find(|it| is_at(it, &url));
         if let (Some(known), None) = (known, &credential) {
             return Ok(Self::known(known.clone()));
@@ -118,6 +121,15 @@ impl Source {
             false => Ok(names),
         }
     }
+}
+
+/// What is said of an address that holds a password: it would stand in logs and in the job.
+pub(super) const SECRET_IN_URL: &str = "the address must not hold a user name or password: write an \
+    Upstream document, or use --username and --password-file";
+
+/// Whether an address holds a user name or a password.
+pub(super) fn has_secret(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// Whether this is an address of the upstream.

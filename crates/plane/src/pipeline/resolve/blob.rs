@@ -79,7 +79,8 @@ pub(super) async fn remote(
             if shelf.store.cached(digest).is_none() {
                 return target(upstream(None), private_to, CacheState::MISS);
             }
-            let content = Arc::new(ContentState::new(size_bytes, None, private_to.as_deref()));
+            let content =
+                Arc::new(ContentState::new(false, size_bytes, None, private_to.as_deref()));
             let cache = CacheState { status: CacheStatus::Revalidated, age: None };
             target(BlobPlace::Stored { blob, content }, private_to, cache)
         }
