@@ -1,32 +1,8 @@
 //! Access: who may do what where. Only this allows; nothing that no rule allows happens.
 
-use crate::{Action, Intent, NamePattern, Network, Principal, PrincipalKind};
-
-/// Whom a rule speaks of.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Subject {
-    /// Anyone, from one of these networks; from anywhere if there are none.
-    Anonymous {
-        /// Networks the client's address must lie in.
-        networks: Vec<Network>,
-    },
-    /// Anyone on a loopback listener: the built-in access when no `AccessPolicy` exists.
-    Loopback,
-}
-
-impl Subject {
-    fn covers(&self, principal: &Principal) -> bool {
-        match self {
-            Self::Anonymous { networks } => {
-                networks.is_empty()
-                    || principal
-                        .address()
-                        .is_some_and(|address| networks.iter().any(|net| net.contains(address)))
-            }
-            Self::Loopback => principal.is_local(),
-        }
-    }
-}
+use crate::{
+    Action, Caller, EnvironmentName, Intent, NamePattern, PrincipalKind, Subject, TextPattern, Who,
+};
 
 /// One `allow` entry of an `AccessPolicy`.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +15,8 @@ pub struct AccessRule {
     pub actions: Vec<Action>,
     /// Where any of these match the canonical name.
     pub repositories: Vec<NamePattern>,
+    /// In any of these environments; empty: in all.
+    pub environments: Vec<TextPattern>,
     /// Written by a person. The built-in default is not, and so opens nothing private.
     pub is_explicit: bool,
 }
@@ -47,42 +25,59 @@ pub struct AccessRule {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Access {
     rules: Vec<AccessRule>,
+    has_providers: bool,
 }
 
 impl Access {
     /// The rules of the `AccessPolicy` documents. Without any document, use [`Access::built_in`].
     pub fn new(rules: Vec<AccessRule>) -> Self {
-        Self { rules }
+        Self { rules, has_providers: false }
     }
 
     /// Without an `AccessPolicy`: loopback may pull and list, nobody may push.
     pub fn built_in() -> Self {
         Self::new(vec![AccessRule {
             policy: "built-in".to_owned(),
-            subjects: vec![Subject::Loopback],
+            subjects: vec![Subject::new(Who::Loopback)],
             actions: vec![Action::Pull, Action::List, Action::Referrers],
             repositories: Vec::new(),
+            environments: Vec::new(),
             is_explicit: false,
         }])
     }
 
-    /// Whether some rule allows it. `needs_explicit`: the built-in default does not count.
-    pub(crate) fn allows(
-        &self,
-        principal: &Principal,
-        intent: &Intent,
-        needs_explicit: bool,
-    ) -> bool {
+    /// Says whether some `IdentityProvider` exists, so that refusals tell people to log in.
+    #[must_use]
+    pub fn with_providers(mut self, has_providers: bool) -> Self {
+        self.has_providers = has_providers;
+        self
+    }
+
+    /// Whether some `IdentityProvider` exists.
+    pub fn has_providers(&self) -> bool {
+        self.has_providers
+    }
+
+    /// Whether rules allow it, in every environment that has a say. `needs_explicit`: the built-in
+    /// default does not count.
+    pub(crate) fn allows(&self, caller: &Caller, intent: &Intent, needs_explicit: bool) -> bool {
+        let principal = &caller.principal;
         match principal.kind() {
             PrincipalKind::System => return intent.action != Action::Administer,
             PrincipalKind::Operator => return true,
-            PrincipalKind::Anonymous => {}
+            _ => {}
         }
-        self.rules.iter().any(|rule| {
-            (rule.is_explicit || !needs_explicit)
-                && rule.actions.contains(&intent.action)
-                && rule.subjects.iter().any(|subject| subject.covers(principal))
-                && rule.speaks_of(intent)
+        if !principal.is_in_scope(intent.action, intent.name.as_ref()) {
+            return false;
+        }
+        caller.setting.environments().all(|environment| {
+            self.rules.iter().any(|rule| {
+                (rule.is_explicit || !needs_explicit)
+                    && rule.actions.contains(&intent.action)
+                    && rule.holds_in(environment)
+                    && rule.speaks_of(intent)
+                    && rule.subjects.iter().any(|subject| subject.covers(principal))
+            })
         })
     }
 
@@ -101,5 +96,10 @@ impl AccessRule {
             }
             None => true,
         }
+    }
+
+    fn holds_in(&self, environment: &EnvironmentName) -> bool {
+        self.environments.is_empty()
+            || self.environments.iter().any(|pattern| pattern.matches(environment.as_str()))
     }
 }

@@ -1,17 +1,40 @@
 //! The decision itself: two pure functions, one before any upstream is asked and one before the
 //! first byte.
 
-use crate::{Access, DecisionId, Denial, Intent, Object, Permit, Principal};
+use crate::rules::{Effect, Evaluation, Posture, Verdict};
+use crate::{
+    Access, Action, Caller, CannotTell, DecisionId, Denial, Environments, Facts, Intent, Object,
+    Permit, Policies,
+};
 use oci::Digest;
+use std::sync::Arc;
 
-/// What is known of the target when it is decided.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// The content was, or would be, fetched with this credential scope; `None`: public.
-    pub private_to: Option<String>,
-    /// The digest the target resolved to; of a push, what is to be taken. None for lists, and for
-    /// uploads that do not say it yet.
-    pub digest: Option<Digest>,
+/// Everything of a view that decides.
+#[derive(Clone, Debug)]
+pub struct Governance {
+    /// Who may do what where.
+    pub access: Access,
+    /// Where things are meant to go.
+    pub environments: Environments,
+    /// What artifacts must be.
+    pub policies: Policies,
+    /// The digest of the documents.
+    pub revision: Digest,
+}
+
+/// A negative decision.
+#[derive(Clone, Debug)]
+pub enum Refused {
+    /// No.
+    Denied(Box<Denial>),
+    /// Not now: what a rule needs could not be found out.
+    CannotTell(Box<CannotTell>),
+}
+
+impl From<Denial> for Refused {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(Box::new(denial))
+    }
 }
 
 /// Proof that access was looked at before an upstream is asked (contracts §1). Resolution takes
@@ -34,12 +57,12 @@ pub struct Candidate<'a> {
 /// Fails with the denial of the first candidate. None at all is nobody's, and refused.
 pub fn may_ask(
     access: &Access,
-    principal: &Principal,
+    caller: &Caller,
     candidates: &[Candidate<'_>],
 ) -> Result<Leave, Denial> {
     let mut first = None;
     for candidate in candidates {
-        match check(access, principal, candidate.intent, candidate.private_to) {
+        match check(access, caller, candidate.intent, candidate.private_to) {
             Ok(()) => return Ok(Leave(())),
             Err(denial) => first = first.or(Some(denial)),
         }
@@ -50,182 +73,103 @@ pub fn may_ask(
 /// [`may_ask`] where there is one candidate.
 pub fn may_ask_one(
     access: &Access,
-    principal: &Principal,
+    caller: &Caller,
     intent: &Intent,
     private_to: Option<&str>,
 ) -> Result<Leave, Denial> {
-    may_ask(access, principal, &[Candidate { intent, private_to }])
+    may_ask(access, caller, &[Candidate { intent, private_to }])
 }
 
-/// Decides. Deny wins; with access alone there is one reason at most.
+/// Decides. Deny wins, and all reasons are collected.
+///
+/// `evaluation`: what the artifact policies say of exactly this question, where they could say
+/// anything ([`Policies::may_concern`]). Without it, and for a blob without grounds, the answer is no:
+/// a path on which nobody thought of policies is closed.
+///
+/// # Errors
+/// The refusal, with every reason.
 pub fn decide(
-    access: &Access,
-    principal: &Principal,
+    governance: &Governance,
+    caller: &Caller,
     intent: &Intent,
     facts: &Facts,
-    revision: &Digest,
-) -> Result<Permit, Denial> {
-    check(access, principal, intent, facts.private_to.as_deref())?;
+    evaluation: Option<&Arc<Evaluation>>,
+) -> Result<Permit, Refused> {
+    check(&governance.access, caller, intent, facts.private_to.as_deref())?;
+    let mut warnings = Vec::new();
+    if needs_evaluation(governance, caller, intent) {
+        match (&intent.object, evaluation) {
+            (Object::Blob(_), _) if facts.grounds.is_some() => {}
+            (Object::Blob(_), _) => return Err(Denial::blob_alone(intent).into()),
+            (_, None) => return Err(Denial::undecided(intent).into()),
+            (_, Some(evaluation)) => warnings = judged(governance, caller, intent, evaluation)?,
+        }
+    }
     Ok(Permit {
         id: DecisionId::generate(),
-        principal: *principal,
+        caller: caller.clone(),
         intent: intent.clone(),
         object: facts.digest,
-        revision: *revision,
+        revision: governance.revision,
+        warnings,
+        evaluation: evaluation.cloned(),
     })
 }
 
-/// Whether a body that is being sent may go on after the view changed (contracts §3).
-pub fn still_allowed(
-    access: &Access,
-    principal: &Principal,
+/// Whether artifact policies have to be asked before this is permitted. Lists carry no artifact; what
+/// they name is decided when it is asked for. The plane's own work brings things in, and whoever asks
+/// for them is decided then.
+pub fn needs_evaluation(governance: &Governance, caller: &Caller, intent: &Intent) -> bool {
+    let is_of_artifact = match (intent.action, &intent.object) {
+        (Action::Pull, Object::Manifest(_) | Object::Blob(_)) => true,
+        (Action::Push, Object::Manifest(_)) => true,
+        // What is listed belongs to its subject.
+        (Action::Referrers, Object::Referrers(_)) => false,
+        _ => false,
+    };
+    is_of_artifact
+        && caller.principal.kind() != crate::PrincipalKind::System
+        && governance.policies.may_concern(caller, intent)
+}
+
+/// The warnings, or the refusal.
+fn judged(
+    governance: &Governance,
+    caller: &Caller,
     intent: &Intent,
-    facts: &Facts,
-) -> bool {
-    check(access, principal, intent, facts.private_to.as_deref()).is_ok()
+    evaluation: &Arc<Evaluation>,
+) -> Result<Vec<String>, Refused> {
+    let observes = governance.policies.posture() == Posture::Observe;
+    match evaluation.verdict() {
+        Verdict::Refuse if !observes => Err(Denial::by_policy(caller, intent, evaluation).into()),
+        Verdict::CannotTell if !observes => {
+            Err(Refused::CannotTell(Box::new(CannotTell::new(evaluation))))
+        }
+        _ => Ok(evaluation.with_effect(Effect::Warn).map(crate::denials::warning).collect()),
+    }
+}
+
+/// Whether a body that is being sent may go on after the view changed (contracts §3).
+pub fn still_allowed(access: &Access, caller: &Caller, intent: &Intent, facts: &Facts) -> bool {
+    check(access, caller, intent, facts.private_to.as_deref()).is_ok()
 }
 
 fn check(
     access: &Access,
-    principal: &Principal,
+    caller: &Caller,
     intent: &Intent,
     private_to: Option<&str>,
 ) -> Result<(), Denial> {
-    if matches!(intent.object, Object::Base)
-        || access.allows(principal, intent, private_to.is_some())
+    if matches!(intent.object, Object::Base) || access.allows(caller, intent, private_to.is_some())
     {
         return Ok(());
     }
-    if private_to.is_some() && access.allows(principal, intent, false) {
+    if private_to.is_some() && access.allows(caller, intent, false) {
         return Err(Denial::private_content(intent));
     }
-    Err(Denial::not_allowed(principal, intent, access.is_explicit()))
+    Err(Denial::not_allowed(caller, intent, access))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{AccessRule, Action, NamePattern, Network, Subject};
-    use oci::{Name, Reference};
-
-    fn intent(action: Action, name: &str) -> Intent {
-        Intent {
-            action,
-            name: Some(Name::parse(name).unwrap()),
-            object: Object::Manifest(Reference::parse("1").unwrap()),
-        }
-    }
-
-    fn remote() -> Principal {
-        Principal::anonymous("10.1.2.3".parse().unwrap(), false)
-    }
-
-    fn local() -> Principal {
-        Principal::anonymous("127.0.0.1".parse().unwrap(), true)
-    }
-
-    #[test]
-    fn built_in_access_is_loopback_reading_only() {
-        let access = Access::built_in();
-        let ask =
-            |who, action| may_ask_one(&access, &who, &intent(action, "docker.io/a"), None).is_ok();
-        assert!(ask(local(), Action::Pull));
-        assert!(ask(local(), Action::List));
-        assert!(ask(local(), Action::Referrers));
-        assert!(!ask(local(), Action::Push));
-        assert!(!ask(local(), Action::Delete));
-        assert!(!ask(local(), Action::Administer));
-        assert!(!ask(remote(), Action::Pull));
-        assert!(ask(Principal::operator(), Action::Administer));
-    }
-
-    #[test]
-    fn private_content_needs_an_explicit_grant() {
-        let access = Access::built_in();
-        let denial = may_ask_one(
-            &access,
-            &local(),
-            &intent(Action::Pull, "docker.io/corp/a"),
-            Some("corp/"),
-        )
-        .unwrap_err();
-        assert_eq!(denial.rule(), "private-content");
-        let explicit = Access::new(vec![rule(&["docker.io/**"], vec![])]);
-        let asked = may_ask_one(
-            &explicit,
-            &remote(),
-            &intent(Action::Pull, "docker.io/corp/a"),
-            Some("corp/"),
-        );
-        assert!(asked.is_ok());
-    }
-
-    fn rule(patterns: &[&str], networks: Vec<Network>) -> AccessRule {
-        AccessRule {
-            policy: "p".to_owned(),
-            subjects: vec![Subject::Anonymous { networks }],
-            actions: vec![Action::Pull],
-            repositories: patterns.iter().map(|p| NamePattern::parse(p).unwrap()).collect(),
-            is_explicit: true,
-        }
-    }
-
-    #[test]
-    fn the_first_access_policy_replaces_the_built_in_access() {
-        let access = Access::new(vec![rule(&["quay.io/**"], vec![])]);
-        assert!(
-            may_ask_one(&access, &local(), &intent(Action::Pull, "docker.io/a"), None).is_err()
-        );
-        assert!(may_ask_one(&access, &remote(), &intent(Action::Pull, "quay.io/a"), None).is_ok());
-        assert!(may_ask_one(&access, &remote(), &intent(Action::List, "quay.io/a"), None).is_err());
-        let push = may_ask_one(&access, &remote(), &intent(Action::Push, "quay.io/a"), None);
-        let message = push.unwrap_err().message();
-        assert!(message.starts_with("denied by access: "), "{message}");
-        assert!(message.contains("for actions: [Push] on 'quay.io/**'"), "{message}");
-    }
-
-    #[test]
-    fn one_candidate_that_is_allowed_is_enough_to_ask() {
-        let access = Access::new(vec![rule(&["team/**"], vec![])]);
-        let [private, team] = ["docker.io/corp/a", "team/a"].map(|it| intent(Action::Pull, it));
-        let closed = Candidate { intent: &private, private_to: Some("corp/") };
-        let open = Candidate { intent: &team, private_to: None };
-        assert!(may_ask(&access, &remote(), &[closed, open]).is_ok());
-        let message = may_ask(&access, &remote(), &[closed, closed]).unwrap_err().message();
-        assert!(message.contains("Pull on docker.io/corp/a"), "the first is told: {message}");
-        assert_eq!(may_ask(&access, &remote(), &[]).unwrap_err().rule(), "members");
-        assert!(may_ask(&access, &Principal::operator(), &[]).is_err());
-    }
-
-    #[test]
-    fn a_permit_of_a_push_names_what_is_pushed() {
-        let access = Access::new(vec![AccessRule {
-            actions: vec![Action::Push],
-            ..rule(&["team/**"], vec![])
-        }]);
-        let intent = Intent { object: Object::Upload, ..intent(Action::Push, "team/a") };
-        let pushed = Digest::sha256(b"pushed");
-        for digest in [None, Some(pushed)] {
-            let facts = Facts { private_to: None, digest };
-            let permit = decide(&access, &remote(), &intent, &facts, &pushed).unwrap();
-            assert_eq!(permit.object().copied(), digest);
-        }
-    }
-
-    #[test]
-    fn networks_narrow_a_rule() {
-        let net = Network::parse("10.2.0.0/16").unwrap();
-        let access = Access::new(vec![rule(&["**"], vec![net])]);
-        assert!(may_ask_one(&access, &remote(), &intent(Action::Pull, "a"), None).is_err());
-        let inside = Principal::anonymous("10.2.9.9".parse().unwrap(), false);
-        assert!(may_ask_one(&access, &inside, &intent(Action::Pull, "a"), None).is_ok());
-    }
-
-    #[test]
-    fn an_access_without_rules_allows_nobody() {
-        let access = Access::new(vec![]);
-        for action in Action::ALL {
-            assert!(may_ask_one(&access, &local(), &intent(action, "a"), None).is_err());
-        }
-    }
-}
+#[path = "decide_tests.rs"]
+mod tests;

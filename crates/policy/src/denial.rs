@@ -1,16 +1,21 @@
 //! A refusal, and the one line that explains it. The text of a refusal is made in this crate and
 //! nowhere else (contracts §11): the line here, what each one says in [`crate::denials`].
 
-use crate::DecisionId;
+use crate::rules::{Effect, Evaluation, Outcome};
+use crate::{DecisionId, denials};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Why something is refused, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Denial {
     id: DecisionId,
     policy: String,
     rule: String,
     reason: String,
     remedy: String,
+    /// Of a refusal by artifact policies: all that they said.
+    evaluation: Option<Arc<Evaluation>>,
 }
 
 impl Denial {
@@ -21,7 +26,13 @@ impl Denial {
 
     pub(crate) fn new(policy: &str, rule: &str, reason: String, remedy: String) -> Self {
         let id = DecisionId::generate();
-        Self { id, policy: policy.to_owned(), rule: rule.to_owned(), reason, remedy }
+        let (policy, rule) = (policy.to_owned(), rule.to_owned());
+        Self { id, policy, rule, reason, remedy, evaluation: None }
+    }
+
+    pub(crate) fn with_evaluation(mut self, evaluation: &Arc<Evaluation>) -> Self {
+        self.evaluation = Some(evaluation.clone());
+        self
     }
 
     /// The decision's id.
@@ -37,6 +48,27 @@ impl Denial {
     /// The rule in it.
     pub fn rule(&self) -> &str {
         &self.rule
+    }
+
+    /// Why, without what to do.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+
+    /// Of a refusal by artifact policies: all that they said.
+    pub fn evaluation(&self) -> Option<&Arc<Evaluation>> {
+        self.evaluation.as_ref()
+    }
+
+    /// The further rules that refuse, one line each: what is left to do after the first is put right.
+    pub fn further_reasons(&self) -> Vec<String> {
+        let refusing = self.evaluation.iter().flat_map(|it| it.with_effect(Effect::Refuse));
+        refusing.skip(1).map(denials::line).collect()
     }
 
     /// `denied by <policy>/<rule>: <reason>; <what to do>; lockgate why <id>`, on one line. The
@@ -64,6 +96,58 @@ impl Denial {
 }
 
 impl std::fmt::Display for Denial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
+/// What a rule needs could not be found out: 503, and asking again may help.
+#[derive(Clone, Debug)]
+pub struct CannotTell {
+    id: DecisionId,
+    evaluation: Arc<Evaluation>,
+}
+
+impl CannotTell {
+    pub(crate) fn new(evaluation: &Arc<Evaluation>) -> Self {
+        Self { id: DecisionId::generate(), evaluation: evaluation.clone() }
+    }
+
+    /// The decision's id.
+    pub fn id(&self) -> DecisionId {
+        self.id
+    }
+
+    /// All that the policies said.
+    pub fn evaluation(&self) -> &Arc<Evaluation> {
+        &self.evaluation
+    }
+
+    /// When to ask again, if somebody said.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let all = self.evaluation.with_effect(Effect::CannotTell);
+        let waits = all.filter_map(|it| match it.outcome {
+            Outcome::Failed { retry_after } => retry_after,
+            _ => None,
+        });
+        waits.max()
+    }
+
+    /// One line, as [`Denial::message`] has it.
+    pub fn message(&self) -> String {
+        let first = self.evaluation.with_effect(Effect::CannotTell).next();
+        let (what, why) = match first {
+            Some(it) => (format!("{}/{}", it.policy, it.rule), it.reason.as_str()),
+            None => ("a policy".to_owned(), "a fact is missing"),
+        };
+        let line =
+            format!("cannot be decided now by {what}: {why}; ask again; lockgate why {}", self.id);
+        let line: String = line.chars().take(Denial::MAX_MESSAGE_CHARS).collect();
+        line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    }
+}
+
+impl std::fmt::Display for CannotTell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message())
     }

@@ -3,13 +3,17 @@
 //! They stand together so that they speak alike, and so that a reader can go through all of them.
 //! What comes from outside is cut short here, because the line has room for little.
 
-use crate::{Action, Denial, Intent, Principal, TagPattern};
+use crate::rules::{Effect, Evaluation, RuleOutcome};
+use crate::{Access, Action, Caller, Denial, Intent, Principal, PrincipalKind, TagPattern};
 use oci::{Digest, Name, Tag};
+use std::sync::Arc;
 
 /// Characters of a pattern or of a name in a remedy, which is never cut afterwards.
 const SHOWN_CHARS: usize = 40;
 /// The same in a document to copy, which has much else in it.
 const COPIED_CHARS: usize = 24;
+/// Of a remedy that a policy's author wrote.
+const REMEDY_CHARS: usize = 120;
 
 impl Denial {
     /// A request that names a registry no repository stands for (no open proxy).
@@ -139,13 +143,22 @@ impl Denial {
         )
     }
 
-    /// No rule allows it. `is_explicit`: there are `AccessPolicy` documents.
-    pub(crate) fn not_allowed(principal: &Principal, intent: &Intent, is_explicit: bool) -> Self {
+    /// No rule allows it.
+    pub(crate) fn not_allowed(caller: &Caller, intent: &Intent, access: &Access) -> Self {
+        let principal = &caller.principal;
         let what = match &intent.name {
             Some(name) => format!("{} on {name}", intent.action),
             None => intent.action.to_string(),
         };
+        if !principal.is_in_scope(intent.action, intent.name.as_ref()) {
+            let reason = format!("the token of {principal} is not for {what}");
+            let remedy = "make one with these actions and repositories".to_owned();
+            return Self::new("access", "token-scope", reason, remedy);
+        }
+        let is_explicit = access.is_explicit();
+        let could_log_in = access.has_providers() && principal.kind() == PrincipalKind::Anonymous;
         let remedy = match (is_explicit, intent.action) {
+            _ if could_log_in => "log in (docker login, lockgate login)".to_owned(),
             (false, Action::Push | Action::Delete) => policy_to_write(principal, intent),
             (false, _) => {
                 "without an AccessPolicy only loopback may pull and list; add an AccessPolicy"
@@ -159,8 +172,102 @@ impl Denial {
             (true, _) => "ask the owner of the AccessPolicy documents".to_owned(),
         };
         let policy = if is_explicit { "access" } else { "built-in" };
-        let reason = format!("no AccessPolicy allows {what} to {principal}");
+        let environments: Vec<&str> = caller.setting.environments().map(|it| it.as_str()).collect();
+        let place = match environments.as_slice() {
+            ["default"] => String::new(),
+            names => format!(" in {}", names.join(" and ")),
+        };
+        let reason = format!("no AccessPolicy allows {what} to {principal}{place}");
         Self::new(policy, "access", reason, remedy)
+    }
+
+    /// A header names an environment that does not exist. `names`: some that do.
+    pub(crate) fn unknown_environment(asked: &str, names: &[&str]) -> Self {
+        let asked = short(&asked.chars().filter(|c| !c.is_control()).collect::<String>());
+        Self::new(
+            "environment",
+            "environment",
+            format!("no Environment is named {asked}"),
+            short_line(&format!("send Lockgate-Environment with one of {}", names.join(", "))),
+        )
+    }
+
+    /// A header names a purpose that does not exist.
+    pub(crate) fn unknown_purpose(asked: &str) -> Self {
+        let asked = short(&asked.chars().filter(|c| !c.is_control()).collect::<String>());
+        Self::new(
+            "purpose",
+            "purpose",
+            format!("there is no purpose {asked}"),
+            "send Lockgate-Purpose with one of Scan, Replicate, Develop, Build, Deploy".to_owned(),
+        )
+    }
+
+    /// A blob by its digest alone, where artifact policies speak: nobody permitted a manifest that has it.
+    pub(crate) fn blob_alone(intent: &Intent) -> Self {
+        let name = intent.name.as_ref().map(ToString::to_string).unwrap_or_default();
+        Self::new(
+            "policy",
+            "blob-without-manifest",
+            format!("no manifest of {name} that you were permitted has this blob"),
+            "ask for the manifest first".to_owned(),
+        )
+    }
+
+    /// A path on which the policies were not asked although they may speak. It is closed.
+    pub(crate) fn undecided(intent: &Intent) -> Self {
+        let name = intent.name.as_ref().map(ToString::to_string).unwrap_or_default();
+        Self::new(
+            "policy",
+            "undecided",
+            format!("{} on {name} cannot be judged on this path", intent.action),
+            "ask for the manifest by its tag or digest".to_owned(),
+        )
+    }
+
+    /// Rules refuse: the first is told, the others go along.
+    pub(crate) fn by_policy(
+        caller: &Caller,
+        intent: &Intent,
+        evaluation: &Arc<Evaluation>,
+    ) -> Self {
+        let Some(first) = evaluation.with_effect(Effect::Refuse).next() else {
+            return Self::undecided(intent);
+        };
+        let environment = caller.setting.environment();
+        let place = match environment.as_str() {
+            "default" => String::new(),
+            name => format!(" ({name})"),
+        };
+        let reason = format!("{}{place}", first.reason);
+        let denial = Self::new(&first.policy, &first.rule, reason, short_line(&first.remedy));
+        denial.with_evaluation(evaluation)
+    }
+}
+
+/// One rule that refuses, on one line.
+pub(crate) fn line(outcome: &RuleOutcome) -> String {
+    let RuleOutcome { policy, rule, reason, remedy, .. } = outcome;
+    one_line(&format!("{policy}/{rule}: {reason}; {remedy}"))
+}
+
+/// One rule that warns, on one line.
+pub(crate) fn warning(outcome: &RuleOutcome) -> String {
+    let RuleOutcome { policy, rule, reason, softened, .. } = outcome;
+    let softened = softened.as_ref().map(|it| format!("; {it}")).unwrap_or_default();
+    one_line(&format!("{policy}/{rule}: {reason}{softened}"))
+}
+
+fn one_line(text: &str) -> String {
+    let cut = text.chars().take(Denial::MAX_MESSAGE_CHARS);
+    cut.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A remedy that somebody wrote is no longer than the line has room for.
+fn short_line(text: &str) -> String {
+    match text.chars().count() > REMEDY_CHARS {
+        true => text.chars().take(REMEDY_CHARS - 1).chain(['…']).collect(),
+        false => text.to_owned(),
     }
 }
 
@@ -208,7 +315,23 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Object;
+    use crate::{Object, Setting};
+
+    fn not_allowed(who: &Principal, intent: &Intent, is_explicit: bool) -> Denial {
+        let access = if is_explicit { explicit() } else { Access::built_in() };
+        Denial::not_allowed(&Caller::new(who.clone(), Setting::default()), intent, &access)
+    }
+
+    fn explicit() -> Access {
+        Access::new(vec![crate::AccessRule {
+            policy: "p".to_owned(),
+            subjects: Vec::new(),
+            actions: Vec::new(),
+            repositories: Vec::new(),
+            environments: Vec::new(),
+            is_explicit: true,
+        }])
+    }
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -267,13 +390,13 @@ mod tests {
     fn without_a_policy_a_refused_push_shows_the_one_to_write() {
         let here = Principal::anonymous("127.0.0.1".parse().unwrap(), true);
         assert_eq!(
-            told(&Denial::not_allowed(&here, &push(Action::Push, "team/app"), false)),
+            told(&not_allowed(&here, &push(Action::Push, "team/app"), false)),
             "denied by built-in/access: no AccessPolicy allows Push on team/app to anonymous at \
              127.0.0.1; write kind: AccessPolicy, spec: {allow: [{subjects: [{kind: Anonymous, \
              networks: ['127.0.0.1']}], actions: [Pull, Push], repositories: ['team/**']}]}"
         );
         assert_eq!(
-            told(&Denial::not_allowed(&here, &push(Action::Delete, "team/app"), true)),
+            told(&not_allowed(&here, &push(Action::Delete, "team/app"), true)),
             "denied by access: no AccessPolicy allows Delete on team/app to anonymous at \
              127.0.0.1; ask the owner of the AccessPolicy documents for actions: [Delete] on \
              'team/**'"
@@ -300,8 +423,8 @@ mod tests {
         ];
         for intent in &intents {
             denials.push(Denial::private_content(intent));
-            denials.push(Denial::not_allowed(&who, intent, true));
-            denials.push(Denial::not_allowed(&who, intent, false));
+            denials.push(not_allowed(&who, intent, true));
+            denials.push(not_allowed(&who, intent, false));
         }
         for denial in denials {
             let message = denial.message();

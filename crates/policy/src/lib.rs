@@ -6,20 +6,42 @@
 //! (contracts §3).
 
 mod access;
+mod caller;
 mod decide;
 mod decision_id;
 mod denial;
 mod denials;
+mod environment;
+mod facts;
+mod identity;
 mod intent;
+mod network;
 mod pattern;
 mod permit;
 mod principal;
+mod rules;
+mod subject;
 
-pub use access::{Access, AccessRule, Subject};
-pub use decide::{Candidate, Facts, Leave, decide, may_ask, may_ask_one, still_allowed};
+pub use access::{Access, AccessRule};
+pub use caller::{Caller, EnvironmentName, Purpose, Setting};
+pub use decide::{
+    Candidate, Governance, Leave, Refused, decide, may_ask, may_ask_one, needs_evaluation,
+    still_allowed,
+};
 pub use decision_id::DecisionId;
-pub use denial::Denial;
+pub use denial::{CannotTell, Denial};
+pub use environment::{Environment, Environments, Said};
+pub use facts::{
+    Admissions, Admitted, ArtifactKind, BlobGrounds, ConfigFacts, Fact, Facts, ManifestFacts, Needs,
+};
+pub use identity::{Identity, TokenScope, attribute};
 pub use intent::{Action, Intent, Object};
-pub use pattern::{NamePattern, PatternError, TagPattern};
+pub use network::{Network, NetworkError};
+pub use pattern::{NamePattern, PatternError, TagPattern, TextPattern};
 pub use permit::{Permit, SystemPermit};
-pub use principal::{Network, NetworkError, Principal, PrincipalKind};
+pub use principal::{Principal, PrincipalKind};
+pub use rules::{
+    AlreadyAdmitted, ArtifactPolicy, Check, CompiledRule, Effect, Enforcement, Evaluation, Match,
+    Mode, OnUnknown, Outcome, Policies, Posture, Question, RuleOutcome, Verdict,
+};
+pub use subject::{Subject, Who};

@@ -19,6 +19,14 @@ pub struct TagPattern {
     matcher: GlobMatcher,
 }
 
+/// A glob over any other text, such as a namespace, a group or a git ref: `*` stays between slashes, `**`
+/// crosses them. The whole text has to fit, and case counts.
+#[derive(Clone, Debug)]
+pub struct TextPattern {
+    text: String,
+    matcher: GlobMatcher,
+}
+
 /// Why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("pattern {pattern:?}: {reason}; {hint}")]
@@ -70,6 +78,30 @@ impl NamePattern {
 }
 
 impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl TextPattern {
+    /// Compiles a pattern, once, when resources are loaded.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let matcher = compile(text, 512, NAME_HINT)?;
+        Ok(Self { text: text.to_owned(), matcher })
+    }
+
+    /// Whether the text fits.
+    pub fn matches(&self, text: &str) -> bool {
+        self.matcher.is_match(text)
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for TextPattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }

@@ -1,17 +1,20 @@
 //! The permit: what only a positive decision makes, and what every byte needs.
 
-use crate::{DecisionId, Intent, Principal};
+use crate::{Caller, DecisionId, Evaluation, Intent, Principal};
 use oci::Digest;
+use std::sync::Arc;
 
 /// Leave to serve one answer. Not `Clone`, not constructible elsewhere; consumed by serving.
 #[derive(Debug)]
 #[must_use = "a permit that serves nothing was a decision for nothing"]
 pub struct Permit {
     pub(crate) id: DecisionId,
-    pub(crate) principal: Principal,
+    pub(crate) caller: Caller,
     pub(crate) intent: Intent,
     pub(crate) object: Option<Digest>,
     pub(crate) revision: Digest,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) evaluation: Option<Arc<Evaluation>>,
 }
 
 impl Permit {
@@ -20,9 +23,24 @@ impl Permit {
         self.id
     }
 
+    /// Who may, in which setting.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Who may.
     pub fn principal(&self) -> &Principal {
-        &self.principal
+        &self.caller.principal
+    }
+
+    /// What the client is to be warned of, one line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What the artifact policies said, where any had a say.
+    pub fn evaluation(&self) -> Option<&Arc<Evaluation>> {
+        self.evaluation.as_ref()
     }
 
     /// What they asked.

@@ -1,9 +1,13 @@
 //! Who asks. Anonymous is a principal too.
 
+use crate::identity::{Identity, attribute};
+use jiff::Timestamp;
+use oci::Name;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What vouches for a principal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PrincipalKind {
     /// Nobody vouches; only the address is known.
     Anonymous,
@@ -11,48 +15,125 @@ pub enum PrincipalKind {
     Operator,
     /// The plane itself: revalidation, prefetch, refill.
     System,
+    /// A person.
+    User,
+    /// A Kubernetes service account.
+    ServiceAccount,
+    /// A node of a cluster, where no service account speaks for it.
+    Node,
+    /// A SPIFFE workload.
+    Workload,
+    /// A CI job.
+    CI,
 }
 
-/// Who asks, and from where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+impl PrincipalKind {
+    /// The name as documents spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "Anonymous",
+            Self::Operator => "Operator",
+            Self::System => "System",
+            Self::User => "User",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Node => "Node",
+            Self::Workload => "Workload",
+            Self::CI => "CI",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        const ALL: [PrincipalKind; 8] = [
+            PrincipalKind::Anonymous,
+            PrincipalKind::Operator,
+            PrincipalKind::System,
+            PrincipalKind::User,
+            PrincipalKind::ServiceAccount,
+            PrincipalKind::Node,
+            PrincipalKind::Workload,
+            PrincipalKind::CI,
+        ];
+        ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Who asks, and from where. Cheap to clone.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Principal {
-    kind: PrincipalKind,
+    who: Who,
     address: Option<IpAddr>,
     is_local: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Who {
+    Anonymous,
+    Operator,
+    System,
+    Identified(Arc<Identity>),
 }
 
 impl Principal {
     /// Somebody at `address`. `is_local`: the connection came in on a loopback listener and
     /// nobody trusted says that the client is elsewhere.
     pub fn anonymous(address: IpAddr, is_local: bool) -> Self {
-        Self { kind: PrincipalKind::Anonymous, address: Some(address), is_local }
+        Self { who: Who::Anonymous, address: Some(address), is_local }
+    }
+
+    /// Somebody a provider vouches for.
+    pub fn identified(identity: Arc<Identity>, address: Option<IpAddr>, is_local: bool) -> Self {
+        Self { who: Who::Identified(identity), address, is_local }
     }
 
     /// Whoever may open the data directory's socket.
     pub fn operator() -> Self {
-        Self { kind: PrincipalKind::Operator, address: None, is_local: true }
+        Self { who: Who::Operator, address: None, is_local: true }
     }
 
     /// The plane itself.
     pub fn system() -> Self {
-        Self { kind: PrincipalKind::System, address: None, is_local: true }
+        Self { who: Who::System, address: None, is_local: true }
     }
 
     /// A stable text that tells principals apart, for what only the same one may go on with: an
-    /// upload session. Whoever is anonymous is the same principal from every address, since clients
-    /// behind proxies come from several.
-    pub fn key(&self) -> String {
-        match self.kind {
-            PrincipalKind::Anonymous => "anonymous",
-            PrincipalKind::Operator => "operator",
-            PrincipalKind::System => "system",
+    /// upload session, a lease. Whoever is anonymous is the same principal from every address, since
+    /// clients behind proxies come from several.
+    pub fn key(&self) -> &str {
+        match &self.who {
+            Who::Anonymous => "anonymous",
+            Who::Operator => "operator",
+            Who::System => "system",
+            Who::Identified(identity) => identity.key(),
         }
-        .to_owned()
     }
 
     /// What vouches for it.
     pub fn kind(&self) -> PrincipalKind {
-        self.kind
+        match &self.who {
+            Who::Anonymous => PrincipalKind::Anonymous,
+            Who::Operator => PrincipalKind::Operator,
+            Who::System => PrincipalKind::System,
+            Who::Identified(identity) => identity.kind(),
+        }
+    }
+
+    /// What a provider vouched for.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        match &self.who {
+            Who::Identified(identity) => Some(identity),
+            _ => None,
+        }
+    }
+
+    /// The cluster it belongs to, as its credential says.
+    pub fn cluster(&self) -> Option<&str> {
+        self.identity()?.attribute(attribute::CLUSTER)
+    }
+
+    /// When its credential ends.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.identity()?.expires()
     }
 
     /// Where it is, if it came over a network.
@@ -64,65 +145,26 @@ impl Principal {
     pub fn is_local(&self) -> bool {
         self.is_local
     }
+
+    /// Whether its token, if it is narrowed to something, covers an action.
+    pub(crate) fn is_in_scope(&self, action: crate::Action, name: Option<&Name>) -> bool {
+        let scope = self.identity().and_then(|identity| identity.scope());
+        scope.is_none_or(|scope| scope.covers(action, name))
+    }
 }
 
 impl std::fmt::Display for Principal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.kind, self.address) {
-            (PrincipalKind::Anonymous, Some(address)) => write!(f, "anonymous at {address}"),
-            (PrincipalKind::Anonymous, None) => f.write_str("anonymous"),
-            (PrincipalKind::Operator, _) => f.write_str("operator"),
-            (PrincipalKind::System, _) => f.write_str("system"),
-        }
-    }
-}
-
-/// A network in CIDR form: `10.0.0.0/8`, `fd00::/8`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix_bits: u8,
-}
-
-/// Why a text is not a network.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("network {0:?}: write it as CIDR, such as 10.0.0.0/8 or fd00::/8")]
-pub struct NetworkError(String);
-
-impl Network {
-    /// Parses CIDR; an address alone is a network of one.
-    pub fn parse(text: &str) -> Result<Self, NetworkError> {
-        let bad = || NetworkError(text.chars().take(64).collect());
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| bad())?;
-        let max = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match bits {
-            Some(bits) => bits.parse().map_err(|_| bad())?,
-            None => max,
-        };
-        if prefix_bits > max {
-            return Err(bad());
-        }
-        Ok(Self { address, prefix_bits })
-    }
-
-    /// Whether `address` lies inside. An IPv4 address written as IPv6 counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(self.prefix_bits);
-                let cut = |ip: u32| ip.checked_shr(shift).unwrap_or(0);
-                cut(net.to_bits()) == cut(address.to_bits())
-            }
-            (IpAddr::V6(net), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from(self.prefix_bits);
-                let cut = |ip: u128| ip.checked_shr(shift).unwrap_or(0);
-                cut(net.to_bits()) == cut(address.to_bits())
-            }
-            _ => false,
+        match (&self.who, self.address) {
+            (Who::Anonymous, Some(address)) => write!(f, "anonymous at {address}"),
+            (Who::Anonymous, None) => f.write_str("anonymous"),
+            (Who::Operator, _) => f.write_str("operator"),
+            (Who::System, _) => f.write_str("system"),
+            (Who::Identified(identity), _) => match identity.attribute(attribute::CLUSTER) {
+                // The name alone is the same in every cluster.
+                Some(cluster) => write!(f, "{} of {cluster}", identity.name()),
+                None => f.write_str(identity.name()),
+            },
         }
     }
 }
@@ -136,23 +178,16 @@ mod tests {
         let here = Principal::anonymous("10.1.2.3".parse().unwrap(), false);
         let there = Principal::anonymous("fd00::1".parse().unwrap(), true);
         assert_eq!(here.key(), there.key());
-        let keys = [here.key(), Principal::operator().key(), Principal::system().key()];
+        let keys =
+            [here.key(), Principal::operator().key(), Principal::system().key()].map(str::to_owned);
         assert_eq!(keys, ["anonymous", "operator", "system"]);
-    }
-
-    #[test]
-    fn networks_contain_what_they_should() {
-        let inside =
-            |net: &str, ip: &str| Network::parse(net).unwrap().contains(ip.parse().unwrap());
-        assert!(inside("10.0.0.0/8", "10.255.0.1"));
-        assert!(!inside("10.0.0.0/8", "11.0.0.1"));
-        assert!(inside("0.0.0.0/0", "1.2.3.4"));
-        assert!(inside("10.1.2.3", "10.1.2.3"));
-        assert!(inside("10.0.0.0/8", "::ffff:10.1.1.1"));
-        assert!(inside("fd00::/8", "fd12::1"));
-        assert!(!inside("fd00::/8", "10.0.0.1"));
-        for bad in ["", "10.0.0.0/33", "10.0.0/8", "x", "::/129", "10.0.0.0/-1"] {
-            assert!(Network::parse(bad).is_err(), "{bad}");
-        }
+        let web = |cluster: &str| {
+            let name = "system:serviceaccount:shop:web";
+            let identity = Identity::new(PrincipalKind::ServiceAccount, cluster, "iss", name)
+                .with_attribute(attribute::CLUSTER, cluster);
+            Principal::identified(Arc::new(identity), None, false)
+        };
+        assert_ne!(web("prod-eu").key(), web("prod-us").key());
+        assert_eq!(web("prod-eu").to_string(), "system:serviceaccount:shop:web of prod-eu");
     }
 }

@@ -1,0 +1,136 @@
+//! What came of the rules for one question: each outcome, and what all of them mean together.
+
+use crate::Fact;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one rule says of one artifact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It has nothing against it.
+    Pass,
+    /// It is not about this: of an index, what is judged at each child.
+    NotApplicable,
+    /// It has something against it.
+    Refuses,
+    /// A fact that it needs is unknown.
+    Unknown,
+    /// A fact that it needs could not be found out now.
+    Failed {
+        /// When to ask again.
+        retry_after: Option<Duration>,
+    },
+    /// It could not be evaluated.
+    Error,
+}
+
+/// What becomes of an outcome that is not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// The request is refused.
+    Refuse,
+    /// The request cannot be answered now.
+    CannotTell,
+    /// The client is told.
+    Warn,
+    /// It is recorded.
+    Audit,
+}
+
+/// What came of one rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleOutcome {
+    /// The `ArtifactPolicy`.
+    pub policy: Arc<str>,
+    /// The rule in it.
+    pub rule: Arc<str>,
+    /// What it says.
+    pub outcome: Outcome,
+    /// What becomes of it.
+    pub effect: Effect,
+    /// Why, in one line; empty where it has nothing against it.
+    pub reason: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Why the effect is less than a refusal: a date to come, a mode, what already runs.
+    pub softened: Option<String>,
+}
+
+/// What all rules mean together. Deny wins; what cannot be told comes before what is only warned of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing stands against it.
+    Pass,
+    /// At least one rule refuses.
+    Refuse,
+    /// No rule refuses, and at least one cannot tell.
+    CannotTell,
+}
+
+/// What came of all rules of all policies that match.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    outcomes: Vec<RuleOutcome>,
+    valid_until: Option<Timestamp>,
+    /// Policies whose refusal was softened for the first time, because the environment runs the
+    /// artifact already: to be noted, so that the softening ends.
+    softened: Vec<Arc<str>>,
+}
+
+impl Evaluation {
+    /// Puts outcomes together. `valid_until`: the earliest moment at which a date, an age or a window
+    /// used in it passes; `softened`: policies whose softening begins with this.
+    pub(crate) fn new(
+        outcomes: Vec<RuleOutcome>,
+        valid_until: Option<Timestamp>,
+        softened: Vec<Arc<str>>,
+    ) -> Self {
+        Self { outcomes, valid_until, softened }
+    }
+
+    /// Every rule of every policy that matched.
+    pub fn outcomes(&self) -> &[RuleOutcome] {
+        &self.outcomes
+    }
+
+    /// Until when the same facts mean the same.
+    pub fn valid_until(&self) -> Option<Timestamp> {
+        self.valid_until
+    }
+
+    /// Policies whose softening begins with this.
+    pub fn softened(&self) -> &[Arc<str>] {
+        &self.softened
+    }
+
+    /// What all of them mean.
+    pub fn verdict(&self) -> Verdict {
+        let has = |effect| self.outcomes.iter().any(|it| it.effect == effect);
+        if has(Effect::Refuse) {
+            Verdict::Refuse
+        } else if has(Effect::CannotTell) {
+            Verdict::CannotTell
+        } else {
+            Verdict::Pass
+        }
+    }
+
+    /// The outcomes with an effect, in the order of the policies.
+    pub fn with_effect(&self, effect: Effect) -> impl Iterator<Item = &RuleOutcome> {
+        self.outcomes.iter().filter(move |it| it.effect == effect)
+    }
+}
+
+/// The value, or the outcome and the reason that a fact without one leads to.
+pub(crate) fn needed<T>(fact: &Fact<T>) -> Result<&T, (Outcome, String)> {
+    match fact {
+        Fact::Known(value) => Ok(value),
+        Fact::Unknown(why) => Err((Outcome::Unknown, why.to_string())),
+        Fact::Failed { why, retry_after } => {
+            Err((Outcome::Failed { retry_after: *retry_after }, why.to_string()))
+        }
+    }
+}
