@@ -6,6 +6,8 @@ use crate::{
     Access, Action, Caller, CannotTell, DecisionId, Denial, Environments, Facts, Intent, Object,
     Permit, Policies,
 };
+use crate::Question;
+use jiff::Timestamp;
 use oci::Digest;
 use std::sync::Arc;
 
@@ -78,6 +80,42 @@ pub fn may_ask_one(
     private_to: Option<&str>,
 ) -> Result<Leave, Denial> {
     may_ask(access, caller, &[Candidate { intent, private_to }])
+}
+
+/// What can be said of a request before any upstream is asked: the rules of artifact policies that need
+/// the intent alone (contracts §1).
+///
+/// # Errors
+/// The refusal.
+pub fn judge_intent(
+    governance: &Governance,
+    caller: &Caller,
+    intent: &Intent,
+    place: Place<'_>,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    if !needs_evaluation(governance, caller, intent) {
+        return Ok(());
+    }
+    let facts = Facts { upstream: place.upstream.cloned(), ..Facts::default() };
+    let question = Question { caller, intent, repository: place.repository, facts: &facts, now };
+    let evaluation = governance.policies.evaluate_intent(&question);
+    let is_enforced = governance.policies.posture() == Posture::Enforce;
+    match evaluation.verdict() {
+        Verdict::Refuse if is_enforced => {
+            Err(Denial::by_policy(caller, intent, &Arc::new(evaluation)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where a candidate is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The name of its `Repository`.
+    pub repository: &'a str,
+    /// The name of its `Upstream`; none: hosted here.
+    pub upstream: Option<&'a Arc<str>>,
 }
 
 /// Decides. Deny wins, and all reasons are collected.

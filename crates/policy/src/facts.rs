@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use oci::{Digest, MediaType, Tag};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// A fact, or why there is none.
@@ -175,17 +175,17 @@ pub struct Facts {
 
 impl Default for Facts {
     fn default() -> Self {
-        const NOT_ASKED: &str = "no rule asked for it";
+        static NOT_ASKED: LazyLock<Arc<str>> = LazyLock::new(|| "no rule asked for it".into());
         Self {
             private_to: None,
             digest: None,
             grounds: None,
             upstream: None,
             manifest: None,
-            config: Fact::unknown(NOT_ASKED),
-            tags: Fact::unknown(NOT_ASKED),
-            first_seen: Fact::unknown(NOT_ASKED),
-            admissions: Fact::unknown(NOT_ASKED),
+            config: Fact::Unknown(NOT_ASKED.clone()),
+            tags: Fact::Unknown(NOT_ASKED.clone()),
+            first_seen: Fact::Unknown(NOT_ASKED.clone()),
+            admissions: Fact::Unknown(NOT_ASKED.clone()),
         }
     }
 }

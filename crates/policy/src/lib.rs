@@ -25,7 +25,7 @@ mod subject;
 pub use access::{Access, AccessRule};
 pub use caller::{Caller, EnvironmentName, Purpose, Setting};
 pub use decide::{
-    Candidate, Governance, Leave, Refused, decide, may_ask, may_ask_one, needs_evaluation,
+    Candidate, Governance, Leave, Place, Refused, decide, judge_intent, may_ask, may_ask_one, needs_evaluation,
     still_allowed,
 };
 pub use decision_id::DecisionId;
