@@ -7,6 +7,7 @@
 
 mod access;
 mod caller;
+pub mod cel;
 mod decide;
 mod decision_id;
 mod denial;
@@ -25,8 +26,8 @@ mod subject;
 pub use access::{Access, AccessRule};
 pub use caller::{Caller, EnvironmentName, Purpose, Setting};
 pub use decide::{
-    Candidate, Governance, Leave, Place, Refused, decide, judge_intent, may_ask, may_ask_one, needs_evaluation,
-    still_allowed,
+    Candidate, Governance, Leave, Place, Refused, decide, judge_intent, may_ask, may_ask_one,
+    needs_evaluation, still_allowed,
 };
 pub use decision_id::DecisionId;
 pub use denial::{CannotTell, Denial};
