@@ -126,6 +126,13 @@ impl Setting {
         std::iter::once(&self.environment).chain(self.asked_environment.as_ref())
     }
 
+    /// Environment and purpose as one text, for what was permitted in one setting and no other.
+    pub fn key(&self) -> EnvironmentName {
+        let environments: Vec<&str> = self.environments().map(EnvironmentName::as_str).collect();
+        let purposes: Vec<&str> = self.purposes().map(Purpose::as_str).collect();
+        EnvironmentName(format!("{}/{}", environments.join("+"), purposes.join("+")).into())
+    }
+
     /// The purpose that is told and recorded.
     pub fn purpose(&self) -> Purpose {
         self.asked_purpose.unwrap_or(self.purpose)

@@ -1,12 +1,12 @@
 //! The decision itself: two pure functions, one before any upstream is asked and one before the
 //! first byte.
 
+use crate::Question;
 use crate::rules::{Effect, Evaluation, Posture, Verdict};
 use crate::{
     Access, Action, Caller, CannotTell, DecisionId, Denial, Environments, Facts, Intent, Object,
     Permit, Policies,
 };
-use crate::Question;
 use jiff::Timestamp;
 use oci::Digest;
 use std::sync::Arc;
@@ -170,6 +170,14 @@ pub fn needs_evaluation(governance: &Governance, caller: &Caller, intent: &Inten
         && governance.policies.may_concern(caller, intent)
 }
 
+/// The refusal of an evaluation whose verdict is not to pass.
+pub fn refused(caller: &Caller, intent: &Intent, evaluation: &Arc<Evaluation>) -> Refused {
+    match evaluation.verdict() {
+        Verdict::CannotTell => Refused::CannotTell(Box::new(CannotTell::new(evaluation))),
+        _ => Denial::by_policy(caller, intent, evaluation).into(),
+    }
+}
+
 /// The warnings, or the refusal.
 fn judged(
     governance: &Governance,
@@ -179,9 +187,8 @@ fn judged(
 ) -> Result<Vec<String>, Refused> {
     let observes = governance.policies.posture() == Posture::Observe;
     match evaluation.verdict() {
-        Verdict::Refuse if !observes => Err(Denial::by_policy(caller, intent, evaluation).into()),
-        Verdict::CannotTell if !observes => {
-            Err(Refused::CannotTell(Box::new(CannotTell::new(evaluation))))
+        Verdict::Refuse | Verdict::CannotTell if !observes => {
+            Err(refused(caller, intent, evaluation))
         }
         _ => Ok(evaluation.with_effect(Effect::Warn).map(crate::denials::warning).collect()),
     }

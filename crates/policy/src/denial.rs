@@ -50,6 +50,11 @@ impl Denial {
         &self.rule
     }
 
+    /// Whether access refused: somebody else might be allowed.
+    pub fn is_of_access(&self) -> bool {
+        matches!(self.rule.as_str(), "access" | "private-content")
+    }
+
     /// Why, without what to do.
     pub fn reason(&self) -> &str {
         &self.reason

@@ -252,7 +252,7 @@ pub(crate) fn line(outcome: &RuleOutcome) -> String {
 }
 
 /// One rule that warns, on one line.
-pub(crate) fn warning(outcome: &RuleOutcome) -> String {
+pub fn warning(outcome: &RuleOutcome) -> String {
     let RuleOutcome { policy, rule, reason, softened, .. } = outcome;
     let softened = softened.as_ref().map(|it| format!("; {it}")).unwrap_or_default();
     one_line(&format!("{policy}/{rule}: {reason}{softened}"))

@@ -158,4 +158,8 @@ impl Identity {
     pub fn key(&self) -> &str {
         &self.key
     }
+
+    pub(crate) fn shared_key(&self) -> Arc<str> {
+        self.key.clone()
+    }
 }

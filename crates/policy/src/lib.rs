@@ -31,6 +31,7 @@ pub use decide::{
 };
 pub use decision_id::DecisionId;
 pub use denial::{CannotTell, Denial};
+pub use denials::warning;
 pub use environment::{Environment, Environments, Said};
 pub use facts::{
     Admissions, Admitted, ArtifactKind, BlobGrounds, ConfigFacts, Fact, Facts, ManifestFacts, Needs,

@@ -4,7 +4,7 @@ use crate::identity::{Identity, attribute};
 use jiff::Timestamp;
 use oci::Name;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What vouches for a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,6 +105,18 @@ impl Principal {
             Who::Operator => "operator",
             Who::System => "system",
             Who::Identified(identity) => identity.key(),
+        }
+    }
+
+    /// [`Principal::key`], cheap to keep.
+    pub fn shared_key(&self) -> Arc<str> {
+        static NOBODY: LazyLock<[Arc<str>; 3]> =
+            LazyLock::new(|| ["anonymous".into(), "operator".into(), "system".into()]);
+        match &self.who {
+            Who::Anonymous => NOBODY[0].clone(),
+            Who::Operator => NOBODY[1].clone(),
+            Who::System => NOBODY[2].clone(),
+            Who::Identified(identity) => identity.shared_key(),
         }
     }
 

@@ -39,6 +39,10 @@ pub struct AccessEntry<'a> {
     pub duration: Duration,
     /// The decision, for `lockgate why`.
     pub decision_id: &'a str,
+    /// Who asked: `<kind>:<provider>:<name>`, or `anonymous`.
+    pub principal: &'a str,
+    /// For which environment.
+    pub environment: &'a str,
     /// Why it was refused or failed, in one line.
     pub reason: &'a str,
     /// What the client calls itself.
@@ -92,6 +96,8 @@ fn push_entry(fields: &mut Fields<'_>, entry: &AccessEntry<'_>) {
     let micros = u64::try_from(entry.duration.as_micros()).unwrap_or(u64::MAX);
     fields.number("duration_us", micros);
     fields.text("decision_id", entry.decision_id);
+    fields.text("principal", entry.principal);
+    fields.text("environment", entry.environment);
     fields.text("reason", entry.reason);
     fields.text("user_agent", entry.user_agent);
     fields.text("client_request_id", entry.client_request_id);
@@ -198,6 +204,8 @@ mod tests {
             upstream: "",
             duration: Duration::from_micros(1500),
             decision_id: "",
+            principal: "",
+            environment: "",
             reason: "denied by a/b: no",
             user_agent: "containerd/2.1",
         }
