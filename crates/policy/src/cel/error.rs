@@ -81,15 +81,30 @@ pub struct EvaluationError {
     message: String,
     place: Place,
     missing_fact: Option<&'static str>,
+    /// Nothing can make up for it, not even `|| true`.
+    exhausted: bool,
 }
 
 impl EvaluationError {
     pub(super) fn new(place: Place, message: String) -> Self {
-        Self { message, place, missing_fact: None }
+        Self { message, place, missing_fact: None, exhausted: false }
+    }
+
+    pub(super) fn exhausted(place: Place, message: &str) -> Self {
+        Self { message: message.to_owned(), place, missing_fact: None, exhausted: true }
+    }
+
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     pub(super) fn missing(place: Place, path: &'static str) -> Self {
-        Self { message: format!("`{path}` is not known"), place, missing_fact: Some(path) }
+        Self {
+            message: format!("`{path}` is not known"),
+            place,
+            missing_fact: Some(path),
+            exhausted: false,
+        }
     }
 
     /// What went wrong, without the place.

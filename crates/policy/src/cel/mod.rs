@@ -10,15 +10,30 @@
 //! and `glob`. Patterns (of those and of `matches`) are literals, so that they are compiled once.
 //! Reading, checking and evaluating are our own: the tests hold them against another implementation.
 
+mod budget;
+mod builtins;
+mod calls;
+mod check;
+mod cost;
 mod error;
 mod expression;
 mod facts;
+mod functions;
+mod lexer;
+mod nearest;
 mod operators;
+mod parser;
+mod program;
+mod run;
 mod schema;
 mod source;
+mod syntax;
+mod time;
 mod value;
+mod version;
 
 pub use error::{CelError, EvaluationError};
 pub use expression::{Expect, Expression, Roots};
 pub use schema::{Field, Schema, Type};
 pub use value::{AsValue, List, ListSource, Map, MapSource, Text, Value};
+pub use version::VersionRange;
