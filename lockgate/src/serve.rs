@@ -114,6 +114,7 @@ async fn serve(loaded: &Loaded, lines: Lines) -> Result<Exit, Failure> {
         gc: convert::gc(settings),
         pushes: plane::PushSettings::default(),
         clock: Clock::system(),
+        keys_dir: settings.tokens.keys_dir.clone(),
         data_dir,
     };
     let files = ResourceFiles::new(settings.resources_dir.clone());

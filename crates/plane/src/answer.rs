@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use oci::range::ByteRange;
 use oci::{Descriptor, Digest, MediaType, Name, Reference, Tag};
+use policy::DecisionId;
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,10 @@ pub struct Served {
     /// The registry the name was scoped by, when the client sent `?ns=`: goes back as
     /// `OCI-Namespace` (distribution-spec, "Registry Proxying").
     pub namespace: Option<String>,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
+    /// What the client is to be warned of, one line each.
+    pub warnings: Vec<String>,
 }
 
 /// The thing asked for.
@@ -71,6 +76,8 @@ pub enum What {
         subject: Option<Digest>,
         /// Tags of `?tag=` that name it now: go back as `OCI-Tag`.
         tags: Vec<Tag>,
+        /// What the client is to be warned of.
+        warnings: Vec<String>,
     },
     /// It is gone.
     Deleted,

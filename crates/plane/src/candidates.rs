@@ -6,14 +6,23 @@
 use crate::refusal::Refusal;
 use crate::routes::Routes;
 use crate::view::{Hosted, Kind, Member, Remote, Repository, Virtual};
+use jiff::Timestamp;
 use oci::{Name, NameError};
-use policy::{Access, Action, Denial, Intent, Leave, Object, Principal};
+use policy::{Action, Caller, Denial, Governance, Intent, Leave, Object, Place};
 use std::sync::Arc;
 
 /// Virtual repositories within virtual repositories; loading refuses cycles, this bounds the rest.
 const DEPTH_MAX: usize = 16;
 /// Candidates of one name; loading refuses more members, those of nested ones counted.
 const CANDIDATES_MAX: usize = 64;
+
+/// Who asks, under what is in force, and when.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) governance: &'a Governance,
+    pub(crate) caller: &'a Caller,
+    pub(crate) now: Timestamp,
+}
 
 /// A name below a remote repository.
 #[derive(Clone)]
@@ -80,16 +89,30 @@ impl Candidate {
         }
     }
 
-    /// Whether the principal may ask this of it. Costs no I/O.
+    /// Where it is, for rules about that.
+    pub(crate) fn place(&self) -> Place<'_> {
+        let repository = self.repository().document_name();
+        match self {
+            Self::Remote(located) => {
+                Place { repository, upstream: Some(&located.remote.upstream_name) }
+            }
+            Self::Hosted(_) => Place { repository, upstream: None },
+        }
+    }
+
+    /// Whether this may be asked of it: by access, and by the rules that need no more than the
+    /// question. Costs no I/O.
     pub(crate) fn may(
         &self,
-        access: &Access,
-        principal: &Principal,
+        asking: Asking<'_>,
         action: Action,
         object: &Object,
     ) -> Result<Leave, Denial> {
+        let Asking { governance, caller, now } = asking;
         let (intent, scope) = (intent(action, self.name(), object), self.scope());
-        policy::may_ask_one(access, principal, &intent, scope.as_deref())
+        let leave = policy::may_ask_one(&governance.access, caller, &intent, scope.as_deref())?;
+        policy::judge_intent(governance, caller, &intent, self.place(), now)?;
+        Ok(leave)
     }
 
     /// How long a presigned URL may be good for, if blobs are redirected at all.
@@ -137,17 +160,16 @@ impl Found {
     /// is asked and nothing is said about existence. Fails with the denial of the first.
     pub(crate) fn may_ask(
         &self,
-        access: &Access,
-        principal: &Principal,
+        asking: Asking<'_>,
         action: Action,
         object: &Object,
     ) -> Result<Leave, Refusal> {
         if matches!(action, Action::Push | Action::Delete) {
-            return self.may_push(access, principal, action, object);
+            return self.may_push(asking, action, object);
         }
         let mut first = None;
         for candidate in &self.candidates {
-            match candidate.may(access, principal, action, object) {
+            match candidate.may(asking, action, object) {
                 Ok(leave) => return Ok(leave),
                 Err(denial) => first = first.or(Some(denial)),
             }
@@ -165,8 +187,7 @@ impl Found {
 
     fn may_push(
         &self,
-        access: &Access,
-        principal: &Principal,
+        asking: Asking<'_>,
         action: Action,
         object: &Object,
     ) -> Result<Leave, Refusal> {
@@ -176,7 +197,20 @@ impl Found {
             PushTo::Nowhere => return Err(self.no_target().into()),
         };
         let intent = intent(action, name, object);
-        Ok(policy::may_ask_one(access, principal, &intent, None)?)
+        let Asking { governance, caller, now } = asking;
+        let leave = policy::may_ask_one(&governance.access, caller, &intent, None)?;
+        let repository = self.target_name();
+        let place = Place { repository, upstream: None };
+        policy::judge_intent(governance, caller, &intent, place, now)?;
+        Ok(leave)
+    }
+
+    /// The repository that takes pushes, by the name of its document.
+    fn target_name(&self) -> &str {
+        match self.push_to() {
+            PushTo::Hosted(hosted) => hosted.repository.document_name(),
+            PushTo::Remote(_) | PushTo::Nowhere => self.repository.document_name(),
+        }
     }
 
     /// Where a push goes.

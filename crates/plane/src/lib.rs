@@ -17,8 +17,11 @@ mod candidates;
 mod clock;
 mod collect;
 mod decisions;
+mod explain;
+mod facts_revisions;
 mod fill;
 mod freshness;
+mod govern;
 mod holds;
 mod hosted;
 mod incoming;
@@ -39,6 +42,7 @@ mod shelf;
 mod singleflight;
 mod stream;
 mod tags;
+mod tokens;
 mod view;
 
 pub use admin::{
@@ -47,13 +51,14 @@ pub use admin::{
     StoreStatus, UpstreamView,
 };
 pub use answer::{BlobAnswer, CacheState, ManifestContent, Served, UploadState, What};
-pub use ask::{Ask, Method, Peer};
+pub use ask::{Ask, Credentials, Method, Peer, Wishes};
 pub use backup::{
     BackedUpFile, BackupError, BackupRequest, BackupSummary, check_backup, write_backup,
 };
 pub use clock::Clock;
 pub use collect::{GcCounts, GcKept, GcLine, GcName, GcReport, GcSettings};
-pub use decisions::DecisionView;
+pub use decisions::{DecisionView, OutcomeView};
+pub use explain::{CheckReport, CheckRequest, CheckResult};
 pub use fill::FillSettings;
 pub use hosted::PushSettings;
 pub use incoming::{Incoming, IncomingError};
@@ -73,6 +78,9 @@ pub use plane::{Options, Plane};
 pub use refusal::Refusal;
 pub use revisions::{Applied, ApplyError};
 pub use stream::{ByteStream, StreamError};
+pub use tokens::{TokenAsk, TokenGrant, TokenGrantType, TokenRefusal};
 pub use view::View;
+
+pub use identity::LoginOffer;
 
 pub use blobs::{ReadHow, UploadId};

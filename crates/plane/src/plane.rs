@@ -2,11 +2,12 @@
 
 use crate::admin::{AdminError, Status};
 use crate::answer::Served;
-use crate::ask::{Ask, Peer};
+use crate::ask::{Ask, Credentials, Peer};
 use crate::clock::Clock;
 use crate::collect::{Collector, GcSettings};
-use crate::decisions::Denials;
+use crate::decisions::Decisions;
 use crate::fill::{FillSettings, Fills};
+use crate::govern::Govern;
 use crate::hosted::{PushSettings, Uploads};
 use crate::incoming::Incoming;
 use crate::jobs::Jobs;
@@ -20,12 +21,15 @@ use crate::refusal::Refusal;
 use crate::revisions::{Applied, ApplyError, Revisions};
 use crate::shelf::Shelf;
 use crate::tags::Resolver;
+use crate::tokens::Tokens;
 use crate::view::View;
 use arc_swap::ArcSwap;
-use policy::{Action, Intent, Object};
+use identity::TokenKeys;
+use jiff::Timestamp;
+use policy::{Action, Caller, Intent, Object};
 use resources::{Problems, Set};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -58,6 +62,9 @@ pub struct Options {
     pub pushes: PushSettings,
     /// The time.
     pub clock: Clock,
+    /// Where our own signing keys lie; `keys/` in the data directory if left out. Replicas that share
+    /// them take each other's tokens.
+    pub keys_dir: Option<PathBuf>,
 }
 
 /// What the stages and the background work of a plane share.
@@ -69,7 +76,11 @@ pub(crate) struct Core {
     pub(crate) places: Places,
     pub(crate) fills: Fills,
     pub(crate) uploads: Uploads,
-    pub(crate) denials: Denials,
+    pub(crate) decisions: Decisions,
+    /// What was judged, and who may have what.
+    pub(crate) govern: Govern,
+    /// Our own tokens.
+    pub(crate) tokens: Tokens,
     view: ArcSwap<View>,
     generation: AtomicU64,
 }
@@ -147,11 +158,14 @@ impl Plane {
             fills,
             pushes,
             clock,
+            keys_dir,
         } = options;
         let shelf = Arc::new(Shelf::new(store, catalog, clock, metrics.clone()));
         shelf.rescue_hosted();
         let (revisions, view) = Revisions::start(&shelf, data_dir.clone(), read, source).await?;
         let manifests = Manifests::new(shelf.clone());
+        let keys_dir = keys_dir.unwrap_or_else(|| data_dir.join("keys"));
+        let keys = open_keys(&keys_dir, shelf.clock.now())?;
         let places = Places::start(&data_dir, &shelf.store, &view);
         let core = Arc::new(Core {
             data_dir,
@@ -160,7 +174,9 @@ impl Plane {
             lists: Lists::new(shelf.clone()),
             fills: Fills::new(shelf.clone(), fills),
             uploads: Uploads::new(shelf.clone(), pushes),
-            denials: Denials::default(),
+            decisions: Decisions::new(),
+            govern: Govern::new(),
+            tokens: Tokens::new(keys),
             generation: AtomicU64::new(view.generation),
             view: ArcSwap::from_pointee(view),
             shelf,
@@ -261,17 +277,48 @@ impl Plane {
         in_time && closed.unwrap_or(false)
     }
 
-    /// Whether this peer may use `/api/v1`: by the data directory's socket, or with `Administer`.
+    /// Who asks, for what is not of the distribution API.
     ///
     /// # Errors
-    /// The denial.
-    pub fn may_administer(&self, peer: Peer) -> Result<(), AdminError> {
-        let principal = pipeline::identify(&peer);
+    /// When they do not say it, or what they show is wrong or cannot be checked now.
+    pub async fn who_asks(
+        &self,
+        peer: Peer,
+        credentials: &Credentials<'_>,
+    ) -> Result<Caller, AdminError> {
+        self.caller(peer, credentials).await.map_err(AdminError::from_refusal)
+    }
+
+    /// Whether whoever asks may use `/api/v1`: by the data directory's socket, or with `Administer`.
+    ///
+    /// # Errors
+    /// As [`Plane::who_asks`], and the denial.
+    pub async fn may_administer(
+        &self,
+        peer: Peer,
+        credentials: &Credentials<'_>,
+    ) -> Result<Caller, AdminError> {
+        let caller = self.who_asks(peer, credentials).await?;
         let intent = Intent { action: Action::Administer, name: None, object: Object::Catalog };
-        let candidate = policy::Candidate { intent: &intent, private_to: None };
-        policy::may_ask(&self.core.view().access, &principal, &[candidate])
-            .map(drop)
-            .map_err(|denial| AdminError::Denied(Box::new(denial)))
+        let access = &self.core.view().governance.access;
+        match policy::may_ask_one(access, &caller, &intent, None) {
+            Ok(_) => Ok(caller),
+            Err(denial) => Err(AdminError::Denied(Box::new(denial))),
+        }
+    }
+}
+
+/// The keys of our tokens. A directory that cannot be written ends nothing but this process's tokens with
+/// it: clients get new ones.
+fn open_keys(dir: &Path, now: Timestamp) -> Result<TokenKeys, ApplyError> {
+    match TokenKeys::open(dir, now) {
+        Ok(keys) => Ok(keys),
+        Err(error) => {
+            let cause = error.to_string();
+            tracing::error!(dir = %dir.display(), %cause, "the keys of tokens cannot be kept: tokens \
+                end with this process, and other replicas do not take them");
+            TokenKeys::in_memory(now).map_err(|error| ApplyError::Keys(error.to_string()))
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Every way not to get what was asked for. `edge` has the one table that maps them to statuses.
 
 use crate::incoming::IncomingError;
+use crate::view::View;
 use blobs::UploadId;
 use oci::{ErrorCode, route::RouteError};
-use policy::Denial;
+use policy::{Caller, CannotTell, Denial, PrincipalKind, Refused};
 use std::time::Duration;
 
 /// A negative answer. Its `Display` is the one line that people see.
@@ -24,6 +25,18 @@ pub enum Refusal {
     /// Access or policy says no.
     #[error("{0}")]
     Denied(Box<Denial>),
+    /// What an artifact policy needs could not be found out now.
+    #[error("{0}")]
+    CannotTell(Box<CannotTell>),
+    /// Nobody says who asks, or what they show is wrong: 401 with a challenge.
+    #[error("{reason}")]
+    Unauthorized {
+        /// In one line.
+        reason: String,
+    },
+    /// Somebody anonymous may not, and there is a way to log in: 401 with a challenge.
+    #[error("{0}")]
+    LoginNeeded(Box<Denial>),
     /// No repository has this name.
     #[error("{0}")]
     NoRepository(String),
@@ -92,6 +105,30 @@ pub enum Refusal {
     /// Our own fault.
     #[error("{0}")]
     Internal(String),
+}
+
+impl Refusal {
+    /// Somebody anonymous who may not, and could log in, is asked to (contracts §2). Not where an
+    /// artifact policy refuses: logging in would not change the artifact.
+    pub(crate) fn ask_for_login(&mut self, view: &View, caller: &Caller) {
+        let is_anonymous = caller.principal.kind() == PrincipalKind::Anonymous;
+        if let Self::Denied(denial) = self
+            && is_anonymous
+            && !view.providers.is_empty()
+            && denial.is_of_access()
+        {
+            *self = Self::LoginNeeded(denial.clone());
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied(denial) => Self::Denied(denial),
+            Refused::CannotTell(cannot) => Self::CannotTell(cannot),
+        }
+    }
 }
 
 impl From<Denial> for Refusal {

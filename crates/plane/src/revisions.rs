@@ -42,6 +42,9 @@ pub enum ApplyError {
     /// They are wrong; each problem names its place.
     #[error("{0}")]
     Documents(Problems),
+    /// No key can be made to sign tokens with.
+    #[error("no key can be made to sign tokens with: {0}")]
+    Keys(String),
 }
 
 /// A rollback that holds until the files say something new.

@@ -8,6 +8,7 @@
 use crate::answer::ManifestContent;
 use crate::candidates::Located;
 use crate::clock::Clock;
+use crate::facts_revisions::FactsRevisions;
 use crate::holds::Holds;
 use crate::memory::{ContentState, ListingOf, ListingState, Memory, TagState};
 use crate::names::NameBook;
@@ -38,6 +39,8 @@ pub(crate) struct Shelf {
     pub(crate) names: NameBook,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
+    /// Moves with what rules look at.
+    pub(crate) facts: FactsRevisions,
     /// Which bytes are on their way in or out.
     pub(crate) holds: Holds,
     /// The last write failed for want of space, or would have eaten the catalog's reserve.
@@ -61,6 +64,7 @@ impl Shelf {
             names: NameBook::default(),
             clock,
             metrics,
+            facts: FactsRevisions::new(),
             holds: Holds::default(),
             full: AtomicBool::new(false),
             uses: Mutex::default(),
@@ -267,7 +271,10 @@ impl Shelf {
             Some(known) if known.digest == *digest && known.gone_since.is_none() => {
                 batch.touch_tag(name, tag, checked_at);
             }
-            _ => batch.move_tag(name, tag, digest, checked_at),
+            _ => {
+                batch.move_tag(name, tag, digest, checked_at);
+                self.facts.changed(name);
+            }
         }
     }
 
@@ -279,6 +286,7 @@ impl Shelf {
         self.memory.put_tag(name, tag, state);
         let mut batch = Batch::new();
         batch.tag_gone(name, tag, since);
+        self.facts.changed(name);
         self.submit(batch);
         state
     }

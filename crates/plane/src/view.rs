@@ -5,17 +5,22 @@
 //! health.
 
 mod access;
+mod environments;
+mod policies;
+mod providers;
 mod repository;
 mod rules;
 mod store;
 mod upstreams;
 mod virtuals;
 
+use crate::candidates::Asking;
 use crate::places::StorePlace;
 use crate::routes::Routes;
+use identity::Providers;
 use jiff::Timestamp;
 use oci::{Digest, Name, Reference, Tag};
-use policy::{Access, Action, Object, Principal};
+use policy::{Action, Caller, Governance, Object, Principal, Setting};
 use resources::{Problems, Set};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -36,7 +41,10 @@ pub struct View {
     pub(crate) activated: Timestamp,
     pub(crate) set: Arc<Set>,
     pub(crate) routes: Routes,
-    pub(crate) access: Access,
+    /// Everything that decides.
+    pub(crate) governance: Governance,
+    /// Who vouches for those who ask.
+    pub(crate) providers: Providers,
     pub(crate) repositories: Vec<Arc<Repository>>,
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     /// Where blobs are written; `None`: in the data directory.
@@ -63,7 +71,10 @@ impl View {
                 Err(problem) => problems.push(*problem),
             }
         }
-        let access = access::build(&set, &mut problems);
+        let providers = providers::build(&set, before, metrics, &mut problems);
+        let access = access::build(&set, &mut problems).with_providers(!providers.is_empty());
+        let environments = environments::build(&set, &mut problems);
+        let policies = policies::build(&set, &environments, &mut problems);
         let store = store::build(&set, before.is_none(), &mut problems);
         Problems::check(problems)?;
         Ok(Self {
@@ -71,8 +82,9 @@ impl View {
             source: source.to_owned(),
             activated: at,
             routes: Routes::new(&repositories),
+            governance: Governance { access, environments, policies, revision: set.revision() },
+            providers,
             set: Arc::new(set),
-            access,
             repositories,
             upstreams,
             store,
@@ -123,7 +135,10 @@ impl View {
         let Ok(tag) = Tag::parse("latest") else { return false };
         let object = Object::Manifest(Reference::Tag(tag));
         let principal = Principal::anonymous(address, is_loopback);
-        found.may_ask(&self.access, &principal, action, &object).is_ok()
+        let caller = Caller::new(principal, Setting::default());
+        let asking =
+            Asking { governance: &self.governance, caller: &caller, now: Timestamp::now() };
+        found.may_ask(asking, action, &object).is_ok()
     }
 
     /// The repository a canonical name belongs to.

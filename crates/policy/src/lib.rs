@@ -27,7 +27,7 @@ pub use access::{Access, AccessRule};
 pub use caller::{Caller, EnvironmentName, Purpose, Setting};
 pub use decide::{
     Candidate, Governance, Leave, Place, Refused, decide, judge_intent, may_ask, may_ask_one,
-    needs_evaluation, still_allowed,
+    needs_evaluation, refused, still_allowed,
 };
 pub use decision_id::DecisionId;
 pub use denial::{CannotTell, Denial};

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub gc: Gc,
     /// Downloads from upstreams.
     pub fills: Fills,
+    /// Tokens that clients get at `/token`.
+    pub tokens: Tokens,
     /// Bounds on connections of clients.
     pub server: Server,
     /// What is written about it.
@@ -108,6 +110,15 @@ pub(crate) struct Fills {
     pub parts_max_bytes: WireSize,
 }
 
+/// Tokens that clients get at `/token`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Tokens {
+    /// Directory of the keys that sign them; `keys/` in the data directory if left out. Replicas that
+    /// share it take each other's tokens.
+    pub keys_dir: Option<PathBuf>,
+}
+
 /// Bounds on connections of clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -169,6 +180,7 @@ impl Default for Settings {
             cache: Cache::default(),
             gc: Gc::default(),
             fills: Fills::default(),
+            tokens: Tokens::default(),
             server: Server::default(),
             log: Log::default(),
             workers: None,

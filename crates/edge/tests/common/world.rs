@@ -91,6 +91,7 @@ impl World {
             fills: Default::default(),
             pushes: Default::default(),
             clock: clock.clone(),
+            keys_dir: None,
         };
         let plane = Plane::start(options, set, "test").await.unwrap();
         let unix = ListenerSettings::plain(Address::Unix(dir.path().join("lockgate.sock")));

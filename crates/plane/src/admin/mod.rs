@@ -269,6 +269,9 @@ pub enum AdminError {
     /// Access says no.
     #[error("{0}")]
     Denied(Box<policy::Denial>),
+    /// Nobody says who asks, or what they show is wrong.
+    #[error("{0}")]
+    Unauthorized(String),
     /// It makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -278,6 +281,19 @@ pub enum AdminError {
     /// Not now.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl AdminError {
+    /// What the pipeline said, in the words of the management API.
+    pub(crate) fn from_refusal(refusal: crate::Refusal) -> Self {
+        match refusal {
+            crate::Refusal::Denied(denial) | crate::Refusal::LoginNeeded(denial) => {
+                Self::Denied(denial)
+            }
+            crate::Refusal::Unauthorized { reason } => Self::Unauthorized(reason),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
 }
 
 /// What a read on the blocking pool gave; a catalog that does not answer is "not now".

@@ -23,7 +23,7 @@ pub(super) fn still_allowed(push: &Push) -> Result<(), Refusal> {
         return Ok(());
     }
     let (view, permit) = (push.core.view(), &push.permit);
-    policy::may_ask_one(&view.access, permit.principal(), permit.intent(), None)?;
+    policy::may_ask_one(&view.governance.access, permit.caller(), permit.intent(), None)?;
     Ok(())
 }
 

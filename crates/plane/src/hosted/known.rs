@@ -100,6 +100,7 @@ impl Shelf {
             tags.iter().for_each(|tag| memory.forget_tag(name, tag));
             digests.iter().for_each(|digest| memory.forget_content(name, digest));
         });
+        self.facts.changed(name);
         self.names.changed(name);
     }
 }

@@ -5,7 +5,8 @@ use super::uploads::{full, panicked, trouble};
 use super::write::Push;
 use super::{check, mount, upload};
 use crate::answer::{ManifestContent, What};
-use crate::candidates::HostedName;
+use crate::candidates::{Asking, Candidate, HostedName};
+use crate::govern;
 use crate::incoming::Incoming;
 use crate::plane::Core;
 use crate::refusal::Refusal;
@@ -45,9 +46,34 @@ pub(super) async fn push(
     {
         mount::of_others(&push, &parsed, 0).await?;
     }
+    let warnings = judge(&push, &bytes, digest, content_type.as_ref(), &named).await?;
     let placed = Placing { bytes, digest, content_type, tags: named };
     let subject = place(&push.core, &push.name, placed).await?;
-    Ok(What::ManifestCreated { name: push.asked_name, reference, digest, subject, tags: more })
+    let name = push.asked_name;
+    Ok(What::ManifestCreated { name, reference, digest, subject, tags: more, warnings })
+}
+
+/// What artifact policies say of it, now that it is here: what to warn of.
+async fn judge(
+    push: &Push,
+    bytes: &Bytes,
+    digest: Digest,
+    content_type: Option<&MediaType>,
+    tags: &[Tag],
+) -> Result<Vec<String>, Refusal> {
+    let view = push.core.view();
+    if view.governance.policies.is_empty() {
+        return Ok(Vec::new());
+    }
+    let manifest =
+        Manifest::check_pushed(bytes, content_type).map_err(|error| invalid(error.to_string()))?;
+    let media_type = manifest.media_type.or(content_type.cloned());
+    let media_type = media_type.unwrap_or(MediaType::OCI_MANIFEST);
+    let content = Arc::new(ManifestContent::new(digest, media_type, bytes.clone()));
+    let candidate = Candidate::Hosted(push.name.clone());
+    let (governance, caller) = (&view.governance, push.permit.caller());
+    let asking = Asking { governance, caller, now: push.core.shelf.clock.now() };
+    govern::pushed(&push.core, asking, &candidate, &content, tags).await
 }
 
 /// A manifest that is to be content of a name.

@@ -4,11 +4,12 @@
 //! Only where the one who asks could have pulled it there and pushed it here. No upstream is asked,
 //! and no refusal tells what is elsewhere: what cannot be mounted is to be uploaded.
 
-use super::blob;
 use super::manifest::{self, Placing};
 use super::read::known;
 use super::write::Push;
-use crate::candidates::{Candidate, intent};
+use super::{blob, upload};
+use crate::candidates::{Asking, Candidate, HostedName, intent};
+use crate::govern;
 use crate::memory::ContentState;
 use crate::pipeline::Query;
 use crate::refusal::Refusal;
@@ -30,22 +31,31 @@ pub(super) fn wanted(query: &Query) -> Option<Digest> {
 
 /// Mounts a blob; `false`: it has to be uploaded.
 pub(super) async fn mount(push: &Push, digest: &Digest) -> Result<bool, Refusal> {
-    let Some(content) = source(push, digest).await else { return Ok(false) };
-    blob::keep(&push.core, &push.name, digest, content.media_type.clone()).await
+    let Some((content, may_read)) = source(push, digest).await else { return Ok(false) };
+    let media_type = content.media_type.clone();
+    let is_kept = blob::keep(&push.core, &push.name, digest, media_type).await?;
+    if is_kept && may_read {
+        upload::is_ones_own(push, digest);
+    }
+    Ok(is_kept)
 }
 
-/// Content of some name that the principal may pull.
-async fn source(push: &Push, digest: &Digest) -> Option<Arc<ContentState>> {
+/// Content of some name that the principal may pull; and whether they may: what the name has already
+/// they need not send, and that alone lets nobody read it.
+async fn source(push: &Push, digest: &Digest) -> Option<(Arc<ContentState>, bool)> {
     let shelf = &push.core.shelf;
     // What the name has already, whoever put it there, nobody has to send again.
     if let Ok(Some(content)) = shelf.known_content(&push.name.name, digest).await {
-        return Some(content);
+        return Some((content, false));
     }
-    let Some(from) = &push.query.from else { return of_any(push, digest).await };
+    let readable = |content| (content, true);
+    let Some(from) = &push.query.from else {
+        return of_any(push, digest).await.map(readable);
+    };
     let from = Name::parse(from).ok()?;
     let ns = push.query.ns.as_deref();
     let found = push.view.routes.locate(from.as_str(), push.host.as_deref(), ns).ok()?;
-    of_candidates(push, digest, &found.candidates).await
+    of_candidates(push, digest, &found.candidates).await.map(readable)
 }
 
 /// Of the first candidate that has it.
@@ -61,7 +71,7 @@ async fn of_candidates(
             Candidate::Remote(located) => shelf.content(&located.name, digest).await,
         };
         let Some(content) = content else { continue };
-        if may_pull(push, candidate.name(), digest, &content, candidate.scope()) {
+        if may_pull(push, candidate, digest, &content).await {
             return Some(content);
         }
     }
@@ -121,27 +131,42 @@ async fn of_any(push: &Push, digest: &Digest) -> Option<Arc<ContentState>> {
     let asked = *digest;
     let holders = shelf.blocking(move |it| it.catalog.hosted_holders(&asked, HOLDERS_MAX)).await;
     for name in known(holders).ok()? {
-        let is_hosted = push.view.repository_of(&name).is_some_and(|it| it.hosted().is_some());
-        if !is_hosted {
-            continue;
-        }
+        let Some(candidate) = hosted_candidate(push, &name) else { continue };
         let Ok(Some(content)) = shelf.known_content(&name, digest).await else { continue };
-        if may_pull(push, &name, digest, &content, None) {
+        if may_pull(push, &candidate, digest, &content).await {
             return Some(content);
         }
     }
     None
 }
 
-fn may_pull(
+/// A name that somebody holds, as the hosted repository it belongs to.
+fn hosted_candidate(push: &Push, name: &Name) -> Option<Candidate> {
+    let repository = push.view.repository_of(name)?;
+    let hosted = repository.hosted()?.clone();
+    let (repository, name) = (repository.clone(), name.clone());
+    Some(Candidate::Hosted(HostedName { repository, hosted, name }))
+}
+
+/// Whether who pushes could have pulled it there: by access, and by the policies that speak of what it
+/// belongs to.
+async fn may_pull(
     push: &Push,
-    name: &Name,
+    candidate: &Candidate,
     digest: &Digest,
     content: &ContentState,
-    scope: Option<String>,
 ) -> bool {
-    let intent = intent(Action::Pull, name, &Object::Blob(*digest));
+    let (governance, caller) = (&push.view.governance, push.permit.caller());
+    let intent = intent(Action::Pull, candidate.name(), &Object::Blob(*digest));
+    let scope = candidate.scope();
     let private_to = content.private_to.as_deref().or(scope.as_deref());
-    let candidate = policy::Candidate { intent: &intent, private_to };
-    policy::may_ask(&push.view.access, push.permit.principal(), &[candidate]).is_ok()
+    let asked = policy::Candidate { intent: &intent, private_to };
+    if policy::may_ask(&governance.access, caller, &[asked]).is_err() {
+        return false;
+    }
+    let asking = Asking { governance, caller, now: push.core.shelf.clock.now() };
+    match content.is_manifest {
+        true => govern::may_pull_manifest(&push.core, asking, candidate, digest).await,
+        false => Box::pin(govern::may_read(&push.core, asking, candidate, digest)).await,
+    }
 }

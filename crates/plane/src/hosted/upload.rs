@@ -48,10 +48,20 @@ pub(super) async fn begin(push: Push, incoming: Incoming) -> Result<What, Refusa
                 push.core.uploads.remove(id).await;
             }
             created?;
+            is_ones_own(&push, &digest);
             Ok(What::BlobCreated { name: push.asked_name, digest })
         }
         None => Ok(state(&push, &session, false)),
     }
+}
+
+/// Whoever pushed a blob may read it, also while no manifest holds it (contracts §4).
+pub(super) fn is_ones_own(push: &Push, digest: &Digest) {
+    let (core, caller) = (&push.core, push.permit.caller());
+    if push.view.governance.policies.is_empty() {
+        return;
+    }
+    core.govern.leases.grant_own(core, caller, &push.name.name, digest);
 }
 
 /// How far a session is.
@@ -95,6 +105,7 @@ pub(super) async fn finish(push: Push, incoming: Incoming, id: UploadId) -> Resu
         session.upload.hash_with(digest.algorithm());
     }
     complete(&push, incoming, session, &digest, promised_bytes).await?;
+    is_ones_own(&push, &digest);
     Ok(What::BlobCreated { name: push.asked_name, digest })
 }
 

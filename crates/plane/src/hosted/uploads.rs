@@ -100,7 +100,7 @@ impl Uploads {
     ) -> Result<Session, Refusal> {
         let about = About {
             name: push.name.name.to_string(),
-            principal: push.permit.principal().key(),
+            principal: push.permit.principal().key().to_owned(),
             decision: push.permit.id().to_string(),
             algorithm: algorithm.map(|algorithm| algorithm.to_string()),
             created: self.shelf.clock.now(),
@@ -121,7 +121,8 @@ impl Uploads {
 
     /// Takes up a session, if the one who asks began it under the same name.
     pub(super) async fn take_up(&self, push: &Push, id: UploadId) -> Result<Session, Refusal> {
-        let (name, principal) = (push.name.name.to_string(), push.permit.principal().key());
+        let (name, principal) =
+            (push.name.name.to_string(), push.permit.principal().key().to_owned());
         let taken = self.shelf.blocking(move |shelf| {
             let Some(mut upload) = shelf.store.upload(&id)? else { return Ok(None) };
             // What cannot be read was not written by this plane: nobody's.

@@ -1,23 +1,95 @@
-//! Stage 4, gather: what the decision needs to know of the target.
+//! Stage 4, gather: what is known of the target, and what the policies say of it.
 //!
-//! So far that is what it is and whom it is private to; evidence joins here when policies ask for
-//! it.
+//! What a rule needs is fetched only where a rule that could match needs it, and an answer that still
+//! holds is taken as it is ([`crate::govern`]).
 
-use super::resolve::Target;
-use policy::Facts;
+use super::resolve::{Resolution, Target};
+use crate::candidates::{Asking, Candidate};
+use crate::govern::{self, Case, Judged};
+use crate::plane::Core;
+use crate::refusal::Refusal;
+use oci::ErrorCode;
+use policy::{Action, Evaluation, Facts, Object};
+use std::sync::Arc;
 
-pub(super) fn gather(target: &Target) -> Facts {
-    match target {
-        Target::Manifest { content, private_to, .. } => Facts {
-            private_to: private_to.as_deref().map(str::to_owned),
-            digest: Some(content.digest),
-        },
-        Target::Blob { digest, private_to, .. } => {
-            Facts { private_to: private_to.as_deref().map(str::to_owned), digest: Some(*digest) }
-        }
-        Target::Write { write, .. } => Facts { private_to: None, digest: write.digest() },
-        Target::Base | Target::Tags { .. } | Target::Referrers { .. } | Target::Catalog { .. } => {
-            Facts::default()
-        }
+/// What a decision is made on.
+pub(super) struct Gathered {
+    pub(super) facts: Facts,
+    pub(super) judged: Option<Arc<Judged>>,
+    /// Of a push: what can be said before its bytes are here. They are judged when they are.
+    ahead: Option<Arc<Evaluation>>,
+}
+
+impl Gathered {
+    pub(super) fn evaluation(&self) -> Option<&Arc<Evaluation>> {
+        self.judged.as_ref().map(|judged| &judged.evaluation).or(self.ahead.as_ref())
     }
+}
+
+pub(super) async fn gather(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    found: &Resolution,
+    is_head: bool,
+) -> Result<Gathered, Refusal> {
+    let mut gathered = Gathered { facts: plain(&found.target), judged: None, ahead: None };
+    if !policy::needs_evaluation(asking.governance, asking.caller, &found.intent) {
+        return Ok(gathered);
+    }
+    match (&found.target, &found.candidate) {
+        (Target::Manifest { content, .. }, Some(candidate)) => {
+            if let Some(tag) = govern::asked_tag(&found.intent)
+                && core.govern.note_tag(candidate.name(), tag, &content.digest)
+            {
+                core.shelf.facts.changed(candidate.name());
+            }
+            let case = Case { candidate, intent: &found.intent, content };
+            gathered.judged = Some(govern::judge(core, asking, case).await);
+        }
+        (Target::Blob { digest, .. }, Some(candidate)) => {
+            let grounds = Box::pin(govern::grounds(core, asking, candidate, digest)).await;
+            gathered.facts.grounds = match grounds {
+                Ok(Some(grounds)) => Some(grounds),
+                refused if is_head && may_push(asking, candidate) => {
+                    return Err(to_be_sent(candidate, refused.err()));
+                }
+                refused => refused?,
+            };
+        }
+        (Target::Write { .. }, _) => gathered.ahead = Some(Arc::new(Evaluation::default())),
+        _ => {}
+    }
+    Ok(gathered)
+}
+
+/// Whoever pushes asks by HEAD which blobs they need not send. One that they may not read is not there:
+/// they send it, and nothing is told of it.
+fn may_push(asking: Asking<'_>, candidate: &Candidate) -> bool {
+    matches!(candidate, Candidate::Hosted(_))
+        && candidate.may(asking, Action::Push, &Object::Upload).is_ok()
+}
+
+fn to_be_sent(candidate: &Candidate, refused: Option<Refusal>) -> Refusal {
+    match refused {
+        Some(refusal @ Refusal::Indeterminate { .. }) => refusal,
+        _ => Refusal::Absent {
+            code: ErrorCode::BlobUnknown,
+            reason: format!("{} has no such blob for you: send it", candidate.name()),
+        },
+    }
+}
+
+/// What needs no looking.
+fn plain(target: &Target) -> Facts {
+    let (private_to, digest) = match target {
+        Target::Manifest { content, private_to, .. } => {
+            (private_to.as_deref(), Some(content.digest))
+        }
+        Target::Blob { digest, private_to, .. } => (private_to.as_deref(), Some(*digest)),
+        Target::Write { write, .. } => (None, write.digest()),
+        Target::Base | Target::Tags { .. } | Target::Referrers { .. } | Target::Catalog { .. } => {
+            (None, None)
+        }
+    };
+    Facts { private_to: private_to.map(str::to_owned), digest, ..Facts::default() }
 }

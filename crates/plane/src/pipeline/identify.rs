@@ -1,17 +1,172 @@
-//! Stage 1, identify: who asks.
+//! Stage 1, identify: who asks, and in which setting (contracts §2).
 //!
-//! Until identity providers exist there are two: whoever may open the data directory's socket, and
-//! anonymous, of whom only the address is known.
+//! The data directory's socket is the operator's. Else what the client shows is checked: one of our
+//! own tokens, or what an `IdentityProvider` vouches for. Where providers exist and nothing is shown,
+//! the client is asked for it; anonymous is then who says so with a token. Where none exists, everyone
+//! is anonymous and only their address is known.
 
-use crate::ask::Peer;
-use policy::Principal;
+use crate::ask::{Ask, Credentials, Peer};
+use crate::plane::Core;
+use crate::refusal::Refusal;
+use crate::view::View;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use identity::{IdentifyError, Presented};
+use policy::{Caller, Identity, Principal, Said};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
-pub(crate) fn identify(peer: &Peer) -> Principal {
+/// The longest header that is looked at; tokens are bounded by `identity` again.
+const AUTHORIZATION_MAX_BYTES: usize = 24 << 10;
+
+/// Who asks, in which setting.
+pub(crate) async fn identify(
+    core: &Arc<Core>,
+    view: &View,
+    ask: &Ask<'_>,
+) -> Result<Caller, Refusal> {
+    let principal = principal(core, view, ask.peer, &ask.credentials).await?;
+    let host = ask.host.map(without_port);
+    let said = Said { host, environment: ask.wishes.environment, purpose: ask.wishes.purpose };
+    Ok(view.governance.environments.settle(principal, said)?)
+}
+
+/// Who asks.
+pub(crate) async fn principal(
+    core: &Arc<Core>,
+    view: &View,
+    peer: Peer,
+    credentials: &Credentials<'_>,
+) -> Result<Principal, Refusal> {
     if peer.is_operator {
-        return Principal::operator();
+        return Ok(Principal::operator());
     }
+    let by = |identity| Principal::identified(identity, peer.address, is_local(peer));
+    match credentials.authorization {
+        // Who has no way to find out who asks does not judge what is shown: clients send what their
+        // configuration holds for the host.
+        _ if view.providers.is_empty() => Ok(anonymous(peer)),
+        Some(header) => match shown(core, view, header).await? {
+            Some(identity) => Ok(by(identity)),
+            None => Ok(anonymous(peer)),
+        },
+        None => match by_certificate(core, view, credentials).await? {
+            Some(identity) => Ok(by(identity)),
+            None => Err(Refusal::Unauthorized {
+                reason: "say who asks: log in, or take an anonymous token".to_owned(),
+            }),
+        },
+    }
+}
+
+/// What the header `Authorization` shows; `None`: an anonymous token.
+async fn shown(
+    core: &Arc<Core>,
+    view: &View,
+    header: &str,
+) -> Result<Option<Arc<Identity>>, Refusal> {
+    if header.len() > AUTHORIZATION_MAX_BYTES {
+        return Err(wrong("the header Authorization is too long"));
+    }
+    let (scheme, value) = header.split_once(' ').unwrap_or((header, ""));
+    let (value, now) = (value.trim(), core.shelf.clock.now());
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(core.tokens.bearer(view, value, now).await?);
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let (username, password) =
+            basic(value).ok_or_else(|| wrong("it is no Basic credential"))?;
+        let presented = Presented::Basic { username: &username, password: &password };
+        return Ok(Some(core.tokens.identified(view, &presented, now).await?));
+    }
+    Err(wrong("the scheme of Authorization is neither Bearer nor Basic"))
+}
+
+/// Who the certificate of the connection belongs to. One that nobody vouches for says nothing: many
+/// connections come through a mesh that has its own.
+async fn by_certificate(
+    core: &Arc<Core>,
+    view: &View,
+    credentials: &Credentials<'_>,
+) -> Result<Option<Arc<Identity>>, Refusal> {
+    if credentials.certificates.is_empty() {
+        return Ok(None);
+    }
+    let presented = Presented::Certificate(credentials.certificates);
+    match core.tokens.identified(view, &presented, core.shelf.clock.now()).await {
+        Ok(identity) => Ok(Some(identity)),
+        Err(IdentifyError::Wrong { reason }) => {
+            tracing::debug!(%reason, "a client certificate identifies nobody");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn basic(value: &str) -> Option<(String, String)> {
+    let decoded = BASE64_STANDARD.decode(value).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (username, password) = text.split_once(':')?;
+    Some((username.to_owned(), password.to_owned()))
+}
+
+pub(crate) fn anonymous(peer: Peer) -> Principal {
     // An address that is not known lies in no network anybody would allow.
     let address = peer.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    Principal::anonymous(address, peer.is_loopback && peer.address.is_some())
+    Principal::anonymous(address, is_local(peer))
+}
+
+fn is_local(peer: Peer) -> bool {
+    peer.is_loopback && peer.address.is_some()
+}
+
+/// The host alone; an address of six is written in brackets.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn wrong(reason: &str) -> Refusal {
+    Refusal::Unauthorized { reason: reason.to_owned() }
+}
+
+impl From<IdentifyError> for Refusal {
+    fn from(error: IdentifyError) -> Self {
+        match error {
+            IdentifyError::Wrong { reason } => Self::Unauthorized { reason },
+            IdentifyError::CannotTell { provider, reason } => Self::Indeterminate {
+                reason: format!("identity provider {provider} cannot be asked: {reason}"),
+                retry_after: None,
+                is_rate_limit: false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_lose_their_port() {
+        for (host, alone) in [
+            ("dev.example:5050", "dev.example"),
+            ("dev.example", "dev.example"),
+            ("[::1]:5050", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(without_port(host), alone);
+        }
+    }
+
+    #[test]
+    fn basic_credentials_are_read_whole() {
+        // A password may hold colons; a name may not.
+        let read = |text: &str| basic(&BASE64_STANDARD.encode(text));
+        assert_eq!(read("a:b:c"), Some(("a".to_owned(), "b:c".to_owned())));
+        assert_eq!(read("a"), None);
+        assert_eq!(basic("*"), None);
+    }
 }

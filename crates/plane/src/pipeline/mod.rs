@@ -9,10 +9,10 @@
 //!
 //! | stage | takes → gives | says |
 //! |---|---|---|
-//! | identify | the connection's peer → `Principal` | anonymous is a principal too |
+//! | identify | credentials → `Caller` | anonymous is a principal too; the setting is settled |
 //! | route | method, path, host, `?ns=` → `Intent` | one parser for all of `/v2` |
 //! | resolve | `Intent`, `Leave` → `Target` | tag → digest with a freshness; where a blob is |
-//! | gather | `Target` → `Facts` | what the decision needs to know |
+//! | gather | `Target` → `Gathered` | only the facts that a matching rule needs |
 //! | decide | all of it → `Permit` or `Denial` | pure; only here is a permit made |
 //! | serve | `Permit` → the answer | only here do bytes move |
 //! | record | the `Trail` → log line and counters | a drop guard |
@@ -28,7 +28,7 @@ mod resolve;
 mod route;
 mod serve;
 
-pub(crate) use identify::identify;
+pub(crate) use identify::{identify, principal};
 pub(crate) use query::Query;
 pub(crate) use record::Recorder;
 pub use record::{Trail, TrailEnd};
@@ -36,9 +36,12 @@ pub(crate) use serve::{BlobSource, Brought, fill};
 
 use crate::answer::Served;
 use crate::ask::Ask;
+use crate::candidates::Asking;
+use crate::govern::Judged;
 use crate::incoming::Incoming;
 use crate::plane::Core;
 use crate::refusal::Refusal;
+use policy::Caller;
 use std::sync::Arc;
 use telemetry::Outcome;
 
@@ -50,17 +53,25 @@ pub(crate) async fn handle(
     trail: &mut Trail,
 ) -> Result<Served, Refusal> {
     let view = core.view();
-    let served = stages(core, &view, ask, incoming, trail).await;
-    match &served {
+    let caller = match identify(core, &view, ask).await {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            trail.set_refusal(&refusal);
+            return Err(refusal);
+        }
+    };
+    trail.set_caller(&caller);
+    let mut judged = None;
+    let work = stages(core, &view, &caller, ask, incoming, trail, &mut judged);
+    let mut served = work.await;
+    match &mut served {
         Ok(served) => trail.set_cache(served.cache, outcome(served)),
         Err(refusal) => {
-            if let Refusal::Denied(denial) = refusal {
-                let asked = trail.target().unwrap_or_else(|| ask.path.chars().take(512).collect());
-                let request = format!("{:?} {asked}", ask.method);
-                let principal = identify(&ask.peer).to_string();
-                let now = core.shelf.clock.now();
-                core.denials.note(denial, principal, request, view.revision, now);
-            }
+            let asked = trail.target().unwrap_or_else(|| ask.path.chars().take(512).collect());
+            let request = format!("{} {asked}", ask.method.as_str());
+            let now = core.shelf.clock.now();
+            core.decisions.note_refusal(refusal, &caller, request, &view, judged, now);
+            refusal.ask_for_login(&view, &caller);
             trail.set_refusal(refusal);
         }
     }
@@ -70,17 +81,24 @@ pub(crate) async fn handle(
 async fn stages(
     core: &Arc<Core>,
     view: &Arc<crate::View>,
+    caller: &Caller,
     ask: &Ask<'_>,
     incoming: Incoming,
     trail: &mut Trail,
+    judged: &mut Option<Arc<Judged>>,
 ) -> Result<Served, Refusal> {
-    let principal = identify(&ask.peer);
+    let now = core.shelf.clock.now();
+    let asking = Asking { governance: &view.governance, caller, now };
     let routed = route::route(view, ask, trail)?;
-    let leave = routed.may_ask(view, &principal)?;
-    let found = resolve::resolve(core, view, &principal, &routed, leave, trail).await?;
-    let facts = gather::gather(&found.target);
-    let permit = policy::decide(&view.access, &principal, &found.intent, &facts, &view.revision)?;
-    serve::serve(core, view, ask, incoming, routed, found, permit).await
+    let leave = routed.may_ask(asking)?;
+    let found = resolve::resolve(core, view, asking, &routed, leave, trail).await?;
+    let known = gather::gather(core, asking, &found, routed.is_head).await?;
+    judged.clone_from(&known.judged);
+    let (intent, facts) = (&found.intent, &known.facts);
+    let permit = policy::decide(asking.governance, caller, intent, facts, known.evaluation())?;
+    trail.set_decision(permit.id());
+    core.decisions.note_permit(&permit, known.judged.as_ref(), ask.method, now);
+    serve::serve(core, view, ask, incoming, routed, found, known, permit).await
 }
 
 fn outcome(served: &Served) -> Outcome {

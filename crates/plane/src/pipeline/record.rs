@@ -6,7 +6,7 @@
 use crate::answer::CacheState;
 use crate::refusal::Refusal;
 use oci::Name;
-use policy::DecisionId;
+use policy::{Caller, DecisionId, EnvironmentName};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -48,6 +48,8 @@ pub struct Trail {
     reference: Option<String>,
     upstream: Option<Arc<str>>,
     decision: Option<DecisionId>,
+    principal: Option<Arc<str>>,
+    environment: Option<EnvironmentName>,
     outcome: Option<Outcome>,
     cache: CacheStatus,
     reason: String,
@@ -80,6 +82,8 @@ impl Trail {
             reference: None,
             upstream: None,
             decision: None,
+            principal: None,
+            environment: None,
             outcome: None,
             cache: CacheStatus::None,
             reason: String::new(),
@@ -115,6 +119,16 @@ impl Trail {
         self.reason = cut(reason, 512).to_owned();
     }
 
+    /// Who asks, in which setting.
+    pub(crate) fn set_caller(&mut self, caller: &Caller) {
+        self.principal = Some(caller.principal.shared_key());
+        self.environment = Some(caller.setting.environment().clone());
+    }
+
+    pub(crate) fn set_decision(&mut self, id: DecisionId) {
+        self.decision = Some(id);
+    }
+
     pub(crate) fn set_target(&mut self, name: &Name, reference: Option<String>) {
         self.name = Some(name.clone());
         self.reference = reference;
@@ -145,9 +159,12 @@ impl Trail {
 
     pub(crate) fn set_refusal(&mut self, refusal: &Refusal) {
         self.outcome = Some(match refusal {
-            Refusal::Denied(_) | Refusal::UpstreamDenied(_) => Outcome::Denied,
+            Refusal::Denied(_)
+            | Refusal::UpstreamDenied(_)
+            | Refusal::Unauthorized { .. }
+            | Refusal::LoginNeeded(_) => Outcome::Denied,
             Refusal::Absent { .. } | Refusal::NoRepository(_) => Outcome::Absent,
-            Refusal::Indeterminate { .. } => Outcome::Indeterminate,
+            Refusal::Indeterminate { .. } | Refusal::CannotTell(_) => Outcome::Indeterminate,
             Refusal::Internal(_) => Outcome::Failed,
             Refusal::UploadUnknown => Outcome::Absent,
             Refusal::Incoming(_) => Outcome::Cancelled,
@@ -161,8 +178,12 @@ impl Trail {
             | Refusal::Conflict(_)
             | Refusal::Unsupported(_) => Outcome::Invalid,
         });
-        if let Refusal::Denied(denial) = refusal {
-            self.decision = Some(denial.id());
+        match refusal {
+            Refusal::Denied(denial) | Refusal::LoginNeeded(denial) => {
+                self.decision = Some(denial.id());
+            }
+            Refusal::CannotTell(cannot) => self.decision = Some(cannot.id()),
+            _ => {}
         }
         self.set_reason(&refusal.to_string());
     }
@@ -237,6 +258,8 @@ impl Drop for Trail {
             upstream: self.upstream.as_deref().unwrap_or_default(),
             duration,
             decision_id: &decision,
+            principal: self.principal.as_deref().unwrap_or_default(),
+            environment: self.environment.as_ref().map(EnvironmentName::as_str).unwrap_or_default(),
             reason: &self.reason,
             user_agent: &self.user_agent,
         });

@@ -3,13 +3,13 @@
 use super::Trail;
 use super::query::{self, Query};
 use crate::ask::{Ask, Method};
-use crate::candidates::{Found, HostedName, PushTo};
+use crate::candidates::{Asking, Found, HostedName, PushTo};
 use crate::hosted::Write;
 use crate::refusal::Refusal;
 use crate::view::View;
 use oci::Reference;
 use oci::route::{Route, RouteError};
-use policy::{Action, Intent, Leave, Object, Principal};
+use policy::{Action, Intent, Leave, Object};
 
 /// A request, parsed.
 #[derive(Debug)]
@@ -28,11 +28,14 @@ pub(super) struct Routed {
 }
 
 impl Routed {
-    /// Whether the principal may ask this at all.
-    pub(super) fn may_ask(&self, view: &View, principal: &Principal) -> Result<Leave, Refusal> {
+    /// Whether the caller may ask this at all.
+    pub(super) fn may_ask(&self, asking: Asking<'_>) -> Result<Leave, Refusal> {
         match &self.found {
-            Some(found) => found.may_ask(&view.access, principal, self.action, &self.object),
-            None => Ok(policy::may_ask_one(&view.access, principal, &self.unnamed(), None)?),
+            Some(found) => found.may_ask(asking, self.action, &self.object),
+            None => {
+                let access = &asking.governance.access;
+                Ok(policy::may_ask_one(access, asking.caller, &self.unnamed(), None)?)
+            }
         }
     }
 

@@ -1,11 +1,13 @@
 //! Stage 6, serve: the only place where bytes move, and only for a permit.
 
+use super::gather::Gathered;
 use super::resolve::{BlobPlace, Resolution, Target};
 use super::route::Routed;
 use crate::answer::{BlobAnswer, CacheState, Served, What};
 use crate::ask::Ask;
-use crate::candidates::Located;
+use crate::candidates::{Asking, Located};
 use crate::fill::{Boarding, FillFailure, FillReader, FillSource};
+use crate::govern;
 use crate::hosted::{self, Push};
 use crate::incoming::Incoming;
 use crate::memory::Thing;
@@ -19,7 +21,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use oci::range::ByteRange;
 use oci::{Digest, MediaType};
-use policy::{Facts, Intent, Permit, Principal};
+use policy::{Caller, Facts, Intent, Permit};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::CacheStatus;
@@ -38,14 +40,23 @@ pub(super) async fn serve(
     incoming: Incoming,
     routed: Routed,
     found: Resolution,
+    known: Gathered,
     permit: Permit,
 ) -> Result<Served, Refusal> {
+    let (decision, mut warnings) = (permit.id(), permit.warnings().to_vec());
     let Routed { found: named, asked_name, query, is_head, .. } = routed;
     let (namespace, mut others) =
         named.map(|named| (named.namespace, named.candidates)).unwrap_or_default();
     let (what, cache) = match found.target {
         Target::Base => (What::Base, CacheState::NONE),
-        Target::Manifest { content, cache, .. } => (What::Manifest(content), cache),
+        Target::Manifest { content, cache, .. } => {
+            if let Some(name) = permit.intent().name.as_ref().filter(|_| !is_head) {
+                let (governance, caller) = (&view.governance, permit.caller());
+                let asking = Asking { governance, caller, now: core.shelf.clock.now() };
+                govern::permitted(core, asking, name, &content, known.judged.as_ref());
+            }
+            (What::Manifest(content), cache)
+        }
         Target::Tags { tags, more_after, cache } => {
             (What::Tags { name: asked_name, tags, more_after }, cache)
         }
@@ -61,21 +72,25 @@ pub(super) async fn serve(
             let host = ask.host.map(str::to_owned);
             others.retain(|other| *other.name() != name.name);
             let push = Push { core, view, name, asked_name, others, host, query, permit };
-            (hosted::write(push, incoming, write).await?, CacheState::NONE)
+            let mut what = hosted::write(push, incoming, write).await?;
+            if let What::ManifestCreated { warnings: of_push, .. } = &mut what {
+                warnings.append(of_push);
+            }
+            (what, CacheState::NONE)
         }
         Target::Blob { digest, place, private_to, cache } => {
             if let BlobPlace::Stored { blob, .. } = &place
                 && let Some(valid_for) = found.redirect.filter(|_| !is_head)
                 && let Some(what) = redirect(core, blob, valid_for).await
             {
-                return Ok(Served { what, cache, namespace });
+                return Ok(Served { what, cache, namespace, decision: Some(decision), warnings });
             }
             let guard = Guard::new(core, view, permit, private_to.as_deref());
             let (answer, cache) = blob(core, ask.read, digest, place, cache, guard).await?;
             (What::Blob(answer), cache)
         }
     };
-    Ok(Served { what, cache, namespace })
+    Ok(Served { what, cache, namespace, decision: Some(decision), warnings })
 }
 
 /// A URL of the object store that has the blob. None: it is sent from here.
@@ -307,7 +322,7 @@ impl BlobSource {
 /// The permit of a body that is being sent, as far as it must hold to the end (contracts §3).
 struct Guard {
     core: Arc<Core>,
-    principal: Principal,
+    caller: Caller,
     intent: Intent,
     facts: Facts,
     generation: u64,
@@ -316,10 +331,10 @@ struct Guard {
 impl Guard {
     fn new(core: &Arc<Core>, view: &View, permit: Permit, private_to: Option<&str>) -> Self {
         let private_to = private_to.map(str::to_owned);
-        let facts = Facts { private_to, digest: permit.object().copied() };
+        let facts = Facts { private_to, digest: permit.object().copied(), ..Facts::default() };
         Self {
             core: core.clone(),
-            principal: *permit.principal(),
+            caller: permit.caller().clone(),
             intent: permit.intent().clone(),
             facts,
             generation: view.generation,
@@ -340,9 +355,9 @@ impl Watch {
         if guard.core.generation() != self.seen && !self.is_withdrawn {
             let view = guard.core.view();
             self.seen = view.generation;
-            let access = &view.access;
+            let access = &view.governance.access;
             self.is_withdrawn =
-                !policy::still_allowed(access, &guard.principal, &guard.intent, &guard.facts);
+                !policy::still_allowed(access, &guard.caller, &guard.intent, &guard.facts);
         }
         !self.is_withdrawn
     }

@@ -1,6 +1,6 @@
 //! `AccessPolicy` documents as the rules that `policy` judges by.
 
-use policy::{Access, AccessRule, Action, NamePattern, Network, Subject};
+use policy::{Access, AccessRule, Action, NamePattern, Network, Subject, Who};
 use resources::v1alpha1::{
     AccessAction, AccessRule as WireRule, Subject as WireSubject, SubjectKind,
 };
@@ -45,7 +45,14 @@ fn convert(document: &Document, rule: &WireRule) -> Result<AccessRule, String> {
     }
     let subjects = rule.subjects.iter().map(subject).collect::<Result<_, _>>()?;
     let policy = document.name().to_owned();
-    Ok(AccessRule { policy, subjects, actions, repositories, is_explicit: true })
+    Ok(AccessRule {
+        policy,
+        subjects,
+        actions,
+        repositories,
+        environments: Vec::new(),
+        is_explicit: true,
+    })
 }
 
 fn subject(subject: &WireSubject) -> Result<Subject, String> {
@@ -53,7 +60,7 @@ fn subject(subject: &WireSubject) -> Result<Subject, String> {
         SubjectKind::Anonymous => {
             let networks = subject.networks.iter().map(|net| Network::parse(net.as_str()));
             let networks = networks.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
-            Ok(Subject::Anonymous { networks })
+            Ok(Subject { who: Who::Anonymous, networks })
         }
     }
 }

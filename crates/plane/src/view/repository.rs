@@ -115,6 +115,11 @@ impl Repository {
         &self.name
     }
 
+    /// The name of its document.
+    pub(crate) fn document_name(&self) -> &str {
+        self.name.as_str()
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Name> {
         self.paths.iter()
     }

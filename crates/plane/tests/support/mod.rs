@@ -29,6 +29,12 @@ pub struct Rig {
     pub catalog: catalog::Catalog,
     pub store: blobs::Store,
     ids: RequestIds,
+    /// Shown with every request: the header `Authorization`.
+    pub authorization: Option<String>,
+    /// The header `Lockgate-Environment`.
+    pub environment: Option<String>,
+    /// The header `Lockgate-Purpose`.
+    pub purpose: Option<String>,
 }
 
 /// How a rig differs from the usual.
@@ -92,9 +98,23 @@ impl Rig {
             fills: setup.fills,
             pushes: setup.pushes,
             clock: clock.clone(),
+            keys_dir: None,
         };
         let plane = Plane::start(options, set_of(text), "test.yaml").await.unwrap();
-        Self { plane, clock, dir, metrics, catalog, store, ids: RequestIds::new() }
+        let ids = RequestIds::new();
+        let (authorization, environment, purpose) = (None, None, None);
+        Self {
+            plane,
+            clock,
+            dir,
+            metrics,
+            catalog,
+            store,
+            ids,
+            authorization,
+            environment,
+            purpose,
+        }
     }
 
     pub async fn ask(&self, method: Method, path: &str) -> Result<Served, Refusal> {
@@ -138,9 +158,27 @@ impl Rig {
             Some((path, query)) => (path, Some(query)),
             None => (path, None),
         };
-        let ask = Ask { method, path, query, host: Some(host), peer, read: ReadHow::Mapped };
+        let ask = Ask {
+            method,
+            path,
+            query,
+            host: Some(host),
+            peer,
+            credentials: self.credentials(),
+            wishes: self.wishes(),
+            read: ReadHow::Mapped,
+        };
         let mut trail = self.plane.trail(self.ids.next(), "GET", path, peer.address);
         self.plane.handle(&ask, incoming, &mut trail).await
+    }
+
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials { authorization: self.authorization.as_deref(), certificates: &[] }
+    }
+
+    fn wishes(&self) -> Wishes<'_> {
+        let (environment, purpose) = (self.environment.as_deref(), self.purpose.as_deref());
+        Wishes { environment, purpose }
     }
 
     /// Pushes a blob in one request; what it hashes to. `name`: as clients write it.

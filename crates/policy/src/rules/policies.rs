@@ -172,4 +172,6 @@ impl Policies {
     pub fn evaluate(&self, _question: &Question<'_>) -> Evaluation {
         Evaluation::default()
     }
+
+    pub fn hides(&self, _question: &Question<'_>) -> bool { false }
 }

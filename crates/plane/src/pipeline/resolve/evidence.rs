@@ -5,9 +5,9 @@
 //! index that is made up needs no place under its digest.
 
 use super::super::route::Routed;
-use super::{Asker, Resolution, Target, lists};
+use super::{Resolution, Target, lists};
 use crate::answer::{CacheState, ManifestContent};
-use crate::candidates::{Found, intent};
+use crate::candidates::{Asking, Found, intent};
 use crate::pipeline::Trail;
 use crate::plane::Core;
 use crate::refusal::Refusal;
@@ -38,14 +38,14 @@ pub(super) fn subject(
 /// under the tag itself, which is served as it is when it names all of them.
 pub(super) async fn index(
     core: &Arc<Core>,
-    asker: Asker<'_>,
+    asking: Asking<'_>,
     found: &Found,
     subject: &Digest,
     routed: &Routed,
     had: Result<Resolution, Refusal>,
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
-    let candidates = lists::listed(asker, found, routed);
+    let candidates = lists::listed(asking, found, routed);
     let holder = had.as_ref().ok().and_then(|held| held.intent.name.clone());
     // Whoever may not use the member that has the tag hears that, and gets no list instead.
     if holder.as_ref().is_some_and(|name| candidates.iter().all(|it| it.name() != name)) {
@@ -68,7 +68,7 @@ pub(super) async fn index(
     let private_to = first.scope().map(Into::into);
     let target = Target::Manifest { content, private_to, cache: CacheState::NONE };
     let intent = intent(routed.action, first.name(), &routed.object);
-    Ok(Resolution { target, intent, redirect: None })
+    Ok(Resolution { target, intent, candidate: Some((*first).clone()), redirect: None })
 }
 
 fn names_all(had: &Resolution, all: &[Descriptor]) -> bool {

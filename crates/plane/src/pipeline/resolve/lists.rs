@@ -1,13 +1,14 @@
 //! Lists: the union of what the candidates have, as a view for the one who asks (contracts §11).
 //!
 //! A candidate that cannot tell makes the whole list fail: a shorter one would be a lie. One that the
-//! asker may not list is left out. Of entries that several have, the first candidate's counts.
+//! asking may not list is left out. Of entries that several have, the first candidate's counts.
 
 use super::super::query::PAGE_MAX;
 use super::super::route::{Routed, reference};
-use super::{Asker, Resolution, Target, note_asked, note_candidate, of_member};
+use super::{Resolution, Target, note_asked, note_candidate, of_member};
 use crate::answer::CacheState;
-use crate::candidates::{Candidate, Found, intent};
+use crate::candidates::{Asking, Candidate, Found, intent};
+use crate::govern::Case;
 use crate::hosted;
 use crate::lists::page;
 use crate::pipeline::Trail;
@@ -16,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::view::View;
 use futures_util::future::{join, join_all};
 use oci::{Descriptor, Digest, EvidenceTag, Name, Reference, Tag};
-use policy::{Action, Intent, Object, Principal};
+use policy::{Action, Caller, Intent, Object};
 use std::collections::HashSet;
 use std::sync::Arc;
 use upstream::Class;
@@ -31,29 +32,29 @@ const REFERRERS_PAGE_BYTES: usize = 3 << 20;
 /// What an entry takes beside its annotations and its artifact type, at most.
 const REFERRER_BYTES: usize = 512;
 
-/// Candidates that the asker may use for this; never none, for access was looked at before.
+/// Candidates that the asking may use for this; never none, for access was looked at before.
 pub(super) fn listed<'f>(
-    asker: Asker<'_>,
+    asking: Asking<'_>,
     found: &'f Found,
     routed: &Routed,
 ) -> Vec<&'f Candidate> {
-    found.candidates.iter().filter(|candidate| asker.may(candidate, routed)).collect()
+    found.candidates.iter().filter(|candidate| super::may(asking, candidate, routed)).collect()
 }
 
 fn decided(routed: &Routed, first: &Candidate, target: Target) -> Resolution {
     let intent = intent(routed.action, first.name(), &routed.object);
-    Resolution { target, intent, redirect: None }
+    Resolution { target, intent, candidate: None, redirect: None }
 }
 
 /// A page of the tags of a name.
 pub(super) async fn tags(
     core: &Arc<Core>,
-    asker: Asker<'_>,
+    asking: Asking<'_>,
     found: &Found,
     routed: &Routed,
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
-    let candidates = listed(asker, found, routed);
+    let candidates = listed(asking, found, routed);
     let (last, n) = (routed.query.last.as_deref(), routed.query.n.unwrap_or(PAGE_MAX));
     let asked = candidates.iter().map(|candidate| tags_of(core, candidate, last, n));
     let mut all: Vec<Tag> = Vec::new();
@@ -64,7 +65,8 @@ pub(super) async fn tags(
             Ok(of_candidate) => {
                 is_known = true;
                 is_more |= of_candidate.is_more;
-                all.extend(of_candidate.tags);
+                let tags = of_candidate.tags;
+                all.extend(crate::govern::shown(core, asking, candidate, tags));
                 if let Some(state) = of_candidate.cache {
                     note_asked(trail, state);
                     cache = state;
@@ -115,13 +117,14 @@ async fn tags_of(
 /// What refers to a digest under a name: a page, in order of digest.
 pub(super) async fn referrers(
     core: &Arc<Core>,
-    asker: Asker<'_>,
+    asking: Asking<'_>,
     found: &Found,
     subject: &Digest,
     routed: &Routed,
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
-    let candidates = listed(asker, found, routed);
+    let candidates = listed(asking, found, routed);
+    subject_may_be_had(core, asking, &candidates, subject, trail).await?;
     let Union { mut descriptors, cache, .. } =
         union(core, found, &candidates, subject, routed, trail).await?;
     let Some(first) = candidates.first() else { return Err(super::no_object()) };
@@ -137,6 +140,37 @@ pub(super) async fn referrers(
     let (descriptors, more_after) = referrers_page(descriptors, last, routed.query.n);
     trail.set_target(first.name(), reference(&routed.object));
     Ok(decided(routed, first, Target::Referrers { descriptors, more_after, cache }))
+}
+
+/// What refers to a refused artifact belongs to it: the answer is the artifact's refusal, with its
+/// reason. One that is nowhere is not judged.
+async fn subject_may_be_had(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    candidates: &[&Candidate],
+    subject: &Digest,
+    trail: &mut Trail,
+) -> Result<(), Refusal> {
+    let reference = Reference::Digest(*subject);
+    for candidate in candidates {
+        let object = Object::Manifest(reference.clone());
+        let intent = intent(Action::Pull, candidate.name(), &object);
+        if !policy::needs_evaluation(asking.governance, asking.caller, &intent) {
+            return Ok(());
+        }
+        let resolved = match super::manifest(core, candidate, &reference, trail).await {
+            Ok(resolved) => resolved,
+            Err(Refusal::Absent { .. }) => continue,
+            Err(refusal) => return Err(refusal),
+        };
+        let case = Case { candidate, intent: &intent, content: &resolved.content };
+        let judged = crate::govern::judge(core, asking, case).await;
+        return match crate::govern::passes(asking, &judged) {
+            true => Ok(()),
+            false => Err(policy::refused(asking.caller, &intent, &judged.evaluation).into()),
+        };
+    }
+    Ok(())
 }
 
 /// What comes after `last`, as far as one answer may be long; and where to go on.
@@ -239,12 +273,12 @@ async fn of_candidate(
     }
 }
 
-/// The names this plane knows, as far as the asker may list them. Names are read until the page is
+/// The names this plane knows, as far as the asking may list them. Names are read until the page is
 /// full, so that a page of a large catalog costs what a page of a small one does.
 pub(super) async fn catalog(
     core: &Arc<Core>,
     view: &View,
-    principal: &Principal,
+    caller: &Caller,
     routed: &Routed,
 ) -> Result<Target, Refusal> {
     let n = routed.query.n.unwrap_or(PAGE_MAX);
@@ -269,7 +303,7 @@ pub(super) async fn catalog(
         looked_at = looked_at.saturating_add(u32::try_from(some.len()).unwrap_or(u32::MAX));
         let is_end = some.len() < limit as usize;
         after = some.last().cloned();
-        names.extend(some.into_iter().filter(|name| may_list(view, principal, name)));
+        names.extend(some.into_iter().filter(|name| may_list(view, caller, name)));
         if is_end || names.len() > n || looked_at >= NAMES_MAX {
             break;
         }
@@ -278,10 +312,10 @@ pub(super) async fn catalog(
     Ok(Target::Catalog { names, more_after })
 }
 
-fn may_list(view: &View, principal: &Principal, name: &Name) -> bool {
+fn may_list(view: &View, caller: &Caller, name: &Name) -> bool {
     let Some(repository) = view.repository_of(name) else { return false };
     let scope = repository.scope_of(name);
     let intent = Intent { action: Action::List, name: Some(name.clone()), object: Object::Tags };
     let asked = policy::Candidate { intent: &intent, private_to: scope.as_deref() };
-    policy::may_ask(&view.access, principal, &[asked]).is_ok()
+    policy::may_ask(&view.governance.access, caller, &[asked]).is_ok()
 }

@@ -12,7 +12,7 @@ mod pusher;
 use super::Trail;
 use super::route::{Routed, manifest_reference, reference};
 use crate::answer::{CacheState, ManifestContent};
-use crate::candidates::{Candidate, Found, HostedName, Located, intent};
+use crate::candidates::{Asking, Candidate, Found, HostedName, Located, intent};
 use crate::hosted::{self, Write};
 use crate::memory::ContentState;
 use crate::plane::Core;
@@ -21,7 +21,7 @@ use crate::tags::Resolved;
 use crate::view::View;
 use blobs::Blob;
 use oci::{Descriptor, Digest, Name, Reference, Tag};
-use policy::{Intent, Leave, Object, Principal};
+use policy::{Intent, Leave, Object};
 use std::sync::Arc;
 use telemetry::CacheStatus;
 use upstream::Class;
@@ -31,6 +31,8 @@ pub(super) struct Resolution {
     pub(super) target: Target,
     /// What is decided: under the canonical name of the candidate that has it.
     pub(super) intent: Intent,
+    /// The candidate; none for what concerns no repository, and for pushes.
+    pub(super) candidate: Option<Candidate>,
     /// How long a presigned URL of it may be good for.
     pub(super) redirect: Option<std::time::Duration>,
 }
@@ -56,64 +58,51 @@ pub(super) enum BlobPlace {
     Upstream { located: Box<Located>, media_type: Option<oci::MediaType> },
 }
 
-/// Who asks, and what is in force.
-#[derive(Clone, Copy)]
-struct Asker<'a> {
-    view: &'a View,
-    principal: &'a Principal,
-}
-
-impl Asker<'_> {
-    /// Whether this may be asked of a candidate.
-    fn may(&self, candidate: &Candidate, routed: &Routed) -> bool {
-        candidate.may(&self.view.access, self.principal, routed.action, &routed.object).is_ok()
-    }
+/// Whether this may be asked of a candidate.
+fn may(asking: Asking<'_>, candidate: &Candidate, routed: &Routed) -> bool {
+    candidate.may(asking, routed.action, &routed.object).is_ok()
 }
 
 pub(super) async fn resolve(
     core: &Arc<Core>,
     view: &View,
-    principal: &Principal,
+    asking: Asking<'_>,
     routed: &Routed,
     _leave: Leave,
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
     let Some(found) = &routed.found else {
         let target = match routed.object {
-            Object::Catalog => Box::pin(lists::catalog(core, view, principal, routed)).await?,
+            Object::Catalog => Box::pin(lists::catalog(core, view, asking.caller, routed)).await?,
             _ => Target::Base,
         };
-        return Ok(Resolution { target, intent: routed.unnamed(), redirect: None });
+        let intent = routed.unnamed();
+        return Ok(Resolution { target, intent, candidate: None, redirect: None });
     };
     if let Some(write) = &routed.write {
         let name = routed.push_target()?;
         trail.set_target(&name.name, reference(&routed.object));
         let intent = intent(routed.action, &name.name, &routed.object);
         let target = Target::Write { name, write: write.clone() };
-        return Ok(Resolution { target, intent, redirect: None });
+        return Ok(Resolution { target, intent, candidate: None, redirect: None });
     }
     match &routed.object {
         Object::Manifest(_) | Object::Blob(_) => {
-            let asker = Asker { view, principal };
-            if let Some(digest) = pusher::question(asker, found, routed) {
-                return pusher::answer(core, asker, found, &digest, routed, trail).await;
+            if let Some(digest) = pusher::question(asking, found, routed) {
+                return pusher::answer(core, asking, found, &digest, routed, trail).await;
             }
-            let had = first_that_has(core, asker, found, routed, trail).await;
+            let had = first_that_has(core, asking, found, routed, trail).await;
             match evidence::subject(found, routed, &had) {
                 None => had,
                 Some(subject) => {
-                    let index = evidence::index(core, asker, found, &subject, routed, had, trail);
+                    let index = evidence::index(core, asking, found, &subject, routed, had, trail);
                     Box::pin(index).await
                 }
             }
         }
-        Object::Tags => {
-            let asker = Asker { view, principal };
-            Box::pin(lists::tags(core, asker, found, routed, trail)).await
-        }
+        Object::Tags => Box::pin(lists::tags(core, asking, found, routed, trail)).await,
         Object::Referrers(subject) => {
-            let asker = Asker { view, principal };
-            Box::pin(lists::referrers(core, asker, found, subject, routed, trail)).await
+            Box::pin(lists::referrers(core, asking, found, subject, routed, trail)).await
         }
         Object::Upload | Object::Catalog | Object::Base => Err(no_object()),
     }
@@ -123,13 +112,13 @@ pub(super) async fn resolve(
 /// one that refuses or cannot tell ends the search, and is named.
 async fn first_that_has(
     core: &Arc<Core>,
-    asker: Asker<'_>,
+    asking: Asking<'_>,
     found: &Found,
     routed: &Routed,
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
     let mut absent = None;
-    let held = holder(core, asker, found, routed).await;
+    let held = holder(core, asking, found, routed).await;
     let in_order = (0..found.candidates.len()).filter(|index| Some(*index) != held);
     for (asked, index) in held.into_iter().chain(in_order).enumerate() {
         let candidate = &found.candidates[index];
@@ -138,7 +127,8 @@ async fn first_that_has(
         match one(core, candidate, routed, has_others, trail).await {
             Ok(target) => {
                 let intent = intent(routed.action, candidate.name(), &routed.object);
-                return Ok(Resolution { target, intent, redirect: candidate.redirect() });
+                let (redirect, candidate) = (candidate.redirect(), Some(candidate.clone()));
+                return Ok(Resolution { target, intent, candidate, redirect });
             }
             Err(refusal @ Refusal::Absent { .. }) => {
                 absent.get_or_insert(refusal);
@@ -155,7 +145,7 @@ async fn first_that_has(
 /// turn a pull into a refusal.
 async fn holder(
     core: &Arc<Core>,
-    asker: Asker<'_>,
+    asking: Asking<'_>,
     found: &Found,
     routed: &Routed,
 ) -> Option<usize> {
@@ -170,10 +160,10 @@ async fn holder(
     // What is hot costs no look at the catalog.
     let memory = &core.shelf.memory;
     let is_hot = |it: &Candidate| memory.content(&(it.name().clone(), *digest)).is_some();
-    if let Some((index, _)) = all().find(|(_, it)| is_hot(it) && asker.may(it, routed)) {
+    if let Some((index, _)) = all().find(|(_, it)| is_hot(it) && may(asking, it, routed)) {
         return Some(index);
     }
-    let usable = || all().filter(|(_, it)| asker.may(it, routed));
+    let usable = || all().filter(|(_, it)| may(asking, it, routed));
     for (index, candidate) in usable() {
         let held = match candidate {
             Candidate::Remote(located) => core.shelf.content(&located.name, digest).await,

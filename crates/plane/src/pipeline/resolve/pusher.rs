@@ -5,9 +5,9 @@
 //! no push waits for an upstream. So to whoever may push, what is not here is not there: they send
 //! it. What another member holds here is mounted when the manifest comes.
 
-use super::{Asker, BlobPlace, Resolution, Routed, Target, blob, note_candidate, of_member};
+use super::{BlobPlace, Resolution, Routed, Target, blob, note_candidate, of_member};
 use crate::answer::CacheState;
-use crate::candidates::{Candidate, Found, PushTo, intent};
+use crate::candidates::{Asking, Candidate, Found, PushTo, intent};
 use crate::pipeline::Trail;
 use crate::plane::Core;
 use crate::refusal::Refusal;
@@ -17,7 +17,7 @@ use policy::{Action, Object};
 use std::sync::Arc;
 
 /// The digest, if this is such a question.
-pub(super) fn question(asker: Asker<'_>, found: &Found, routed: &Routed) -> Option<Digest> {
+pub(super) fn question(asking: Asking<'_>, found: &Found, routed: &Routed) -> Option<Digest> {
     let Object::Blob(digest) = &routed.object else { return None };
     if !routed.is_head || found.candidates.len() < 2 {
         return None;
@@ -27,21 +27,20 @@ pub(super) fn question(asker: Asker<'_>, found: &Found, routed: &Routed) -> Opti
     }
     let PushTo::Hosted(target) = found.push_to() else { return None };
     let target = Candidate::Hosted(target.clone());
-    let access = &asker.view.access;
-    let may = target.may(access, asker.principal, Action::Push, &Object::Upload);
+    let may = target.may(asking, Action::Push, &Object::Upload);
     may.is_ok().then_some(*digest)
 }
 
 /// Its answer: from what is here.
 pub(super) async fn answer(
     core: &Arc<Core>,
-    asker: Asker<'_>,
+    asking: Asking<'_>,
     found: &Found,
     digest: &Digest,
     routed: &Routed,
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
-    for candidate in found.candidates.iter().filter(|it| asker.may(it, routed)) {
+    for candidate in found.candidates.iter().filter(|it| super::may(asking, it, routed)) {
         let target = match candidate {
             Candidate::Hosted(hosted) => match blob::hosted(core, hosted, digest, true).await {
                 Ok(target) => target,
@@ -59,7 +58,12 @@ pub(super) async fn answer(
         note_candidate(trail, candidate, routed);
         trail.upstream_was_not_asked();
         let intent = intent(routed.action, candidate.name(), &routed.object);
-        return Ok(Resolution { target, intent, redirect: None });
+        return Ok(Resolution {
+            target,
+            intent,
+            candidate: Some(candidate.clone()),
+            redirect: None,
+        });
     }
     let whole = found.repository.name();
     let reason = format!("no member of {whole} holds it here: whoever pushes has to send it");

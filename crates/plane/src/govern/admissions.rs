@@ -1,0 +1,59 @@
+//! Admissions: that an environment was served a digest under a name, first and last.
+//!
+//! Noted in memory coarsely, so that a warm pull writes nothing; the catalog follows behind.
+
+use super::minute;
+use crate::plane::Core;
+use catalog::Batch;
+use jiff::Timestamp;
+use moka::sync::Cache;
+use oci::{Digest, Name};
+use policy::{Caller, EnvironmentName};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Admissions known in memory; about 300 bytes each.
+const KNOWN_MAX: u64 = 100_000;
+/// The last time is exact to this.
+const COARSE_MINUTES: i64 = 60;
+
+/// The minute in which each was written last.
+pub(crate) struct Admissions(Cache<(EnvironmentName, Name, Digest), Arc<AtomicI64>>);
+
+impl Admissions {
+    pub(crate) fn new() -> Self {
+        Self(Cache::new(KNOWN_MAX))
+    }
+
+    /// Notes that the caller's environments are served a digest now.
+    pub(crate) fn note(
+        &self,
+        core: &Core,
+        caller: &Caller,
+        name: &Name,
+        digest: &Digest,
+        now: Timestamp,
+    ) {
+        for environment in caller.setting.environments() {
+            let key = (environment.clone(), name.clone(), *digest);
+            let at = minute(now);
+            let (written, is_first) = match self.0.get(&key) {
+                Some(written) => (written, false),
+                None => (self.0.get_with(key, || Arc::new(AtomicI64::new(i64::MIN))), true),
+            };
+            let last = written.load(Ordering::Relaxed);
+            let is_due = at.saturating_sub(last) >= COARSE_MINUTES;
+            if !is_due
+                || written.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_err()
+            {
+                continue;
+            }
+            let mut batch = Batch::new();
+            batch.note_admission(environment, name, digest, now);
+            core.shelf.submit(batch);
+            if is_first {
+                core.shelf.facts.changed(name);
+            }
+        }
+    }
+}

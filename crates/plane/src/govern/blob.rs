@@ -1,0 +1,95 @@
+//! Which manifest speaks for a blob (contracts §4).
+//!
+//! Rules are about artifacts, and a blob is a part of one. Whoever was permitted a manifest has a lease
+//! on what it reaches. Without a lease the manifests of this name that reach the blob are judged afresh.
+
+use super::{Case, judge, passes};
+use crate::candidates::{Asking, Candidate, intent};
+use crate::plane::Core;
+use crate::refusal::Refusal;
+use crate::shelf::Shelf;
+use oci::{Digest, Reference};
+use policy::{Action, BlobGrounds, Object, Verdict};
+use std::sync::Arc;
+
+/// Manifests that are judged for one blob; of more that refuse, nothing is known.
+const MANIFESTS_MAX: u32 = 16;
+
+/// What speaks for a blob under a candidate's name.
+///
+/// # Errors
+/// The refusal of the manifest that was judged first, where all that are known refuse.
+pub(crate) async fn grounds(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    candidate: &Candidate,
+    blob: &Digest,
+) -> Result<Option<BlobGrounds>, Refusal> {
+    let Asking { caller, now, .. } = asking;
+    let (leases, name) = (&core.govern.leases, candidate.name());
+    if let Some(held) = leases.held(core, caller, name, blob, now) {
+        return Ok(Some(held));
+    }
+    let (asked, reached) = (name.clone(), *blob);
+    let read = move |shelf: &Shelf| shelf.catalog.reached_by(&asked, &reached, MANIFESTS_MAX);
+    let Some(Ok(manifests)) = core.shelf.blocking(read).await else {
+        return Err(Refusal::Indeterminate {
+            reason: "the catalog does not answer now, so nothing speaks for this blob".to_owned(),
+            retry_after: None,
+            is_rate_limit: false,
+        });
+    };
+    if let Some(held) = leases.recall(core, caller, name, blob, &manifests, now).await {
+        return Ok(Some(held));
+    }
+    afresh(core, asking, candidate, blob, &manifests).await
+}
+
+async fn afresh(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    candidate: &Candidate,
+    blob: &Digest,
+    manifests: &[Digest],
+) -> Result<Option<BlobGrounds>, Refusal> {
+    let (mut denial, mut cannot) = (None, None);
+    for digest in manifests {
+        let name = candidate.name();
+        let Some(held) = core.shelf.content(name, digest).await.filter(|it| it.is_manifest) else {
+            continue;
+        };
+        let Some(content) = core.shelf.manifest(digest).await else { continue };
+        let content = core.shelf.as_called(content, &held);
+        let object = Object::Manifest(Reference::Digest(*digest));
+        let intent = intent(Action::Pull, name, &object);
+        let case = Case { candidate, intent: &intent, content: &content };
+        let judged = Box::pin(judge(core, asking, case)).await;
+        if passes(asking, &judged) {
+            core.govern.leases.decided(core, asking.caller, name, blob, &content, asking.now);
+            return Ok(Some(BlobGrounds::Decided { manifest: *digest }));
+        }
+        let refused = policy::refused(asking.caller, &intent, &judged.evaluation);
+        match judged.evaluation.verdict() {
+            Verdict::CannotTell => cannot = cannot.or(Some(refused)),
+            _ => denial = denial.or(Some(refused)),
+        }
+    }
+    // One that could be told later might have permitted it.
+    match cannot.or(denial) {
+        Some(refused) => Err(refused.into()),
+        None => Ok(None),
+    }
+}
+
+/// Whether the caller may have a blob under a name, where it is not asked for by itself: as the source
+/// of a mount. What cannot be told is no.
+pub(crate) async fn may_read(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    candidate: &Candidate,
+    blob: &Digest,
+) -> bool {
+    let intent = intent(Action::Pull, candidate.name(), &Object::Blob(*blob));
+    !policy::needs_evaluation(asking.governance, asking.caller, &intent)
+        || matches!(grounds(core, asking, candidate, blob).await, Ok(Some(_)))
+}

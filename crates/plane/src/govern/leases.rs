@@ -1,0 +1,176 @@
+//! Leases: who was permitted a manifest may have the blobs it reaches, until 24 hours after the last use
+//! (contracts §4).
+//!
+//! They are kept in memory and written behind, so that a restart or another replica finds them. An
+//! ordinary change of rules does not end one: a pull that began goes on.
+
+use crate::answer::ManifestContent;
+use crate::plane::Core;
+use crate::shelf::Shelf;
+use catalog::Batch;
+use jiff::{SignedDuration, Timestamp};
+use moka::sync::Cache;
+use oci::{Digest, Manifest, Name};
+use policy::{BlobGrounds, Caller, EnvironmentName};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// From the last use.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(24 * 3600);
+/// A lease in use is written again this often.
+const WRITTEN_EVERY_SECONDS: i64 = 3600;
+/// Leases in memory; about 400 bytes each.
+const LEASES_MAX: u64 = 50_000;
+/// Blobs known to be reached by one; about 300 bytes each.
+const BLOBS_MAX: u64 = 200_000;
+
+/// Whose, in which setting, under which name, on what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    principal: Arc<str>,
+    /// Environment and purpose: what was permitted for one is not permitted for another.
+    setting: EnvironmentName,
+    name: Name,
+    digest: Digest,
+}
+
+impl Key {
+    fn of(caller: &Caller, name: &Name, digest: &Digest) -> Self {
+        Self {
+            principal: caller.principal.shared_key(),
+            setting: caller.setting.key(),
+            name: name.clone(),
+            digest: *digest,
+        }
+    }
+}
+
+pub(crate) struct Leases {
+    /// The second in which each was written last.
+    held: Cache<Key, Arc<AtomicI64>>,
+    /// The manifest that speaks for a blob.
+    blobs: Cache<Key, Digest>,
+}
+
+impl Leases {
+    pub(crate) fn new() -> Self {
+        Self {
+            held: Cache::builder().max_capacity(LEASES_MAX).time_to_idle(LEASE_TTL).build(),
+            blobs: Cache::builder().max_capacity(BLOBS_MAX).time_to_idle(LEASE_TTL).build(),
+        }
+    }
+
+    /// The caller was permitted a manifest of a name. What it lists, if the lease was not in memory.
+    pub(crate) fn grant(
+        &self,
+        core: &Core,
+        caller: &Caller,
+        name: &Name,
+        content: &ManifestContent,
+        now: Timestamp,
+    ) -> Option<Manifest> {
+        if !self.renew(core, Key::of(caller, name, &content.digest), now) {
+            return None;
+        }
+        let parsed = Manifest::parse(&content.bytes, Some(&content.media_type)).ok()?;
+        for blob in parsed.blobs().take(EACH_MAX) {
+            self.blobs.insert(Key::of(caller, name, &blob.digest), content.digest);
+        }
+        Some(parsed)
+    }
+
+    /// The caller pushed a blob, which no manifest holds yet.
+    pub(crate) fn grant_own(&self, core: &Core, caller: &Caller, name: &Name, blob: &Digest) {
+        self.renew(core, Key::of(caller, name, blob), core.shelf.clock.now());
+    }
+
+    /// Notes a use; whether the lease was not in memory.
+    fn renew(&self, core: &Core, key: Key, now: Timestamp) -> bool {
+        let (written, is_new) = match self.held.get(&key) {
+            Some(written) => (written, false),
+            None => (self.held.get_with(key.clone(), || Arc::new(AtomicI64::new(0))), true),
+        };
+        let (last, at) = (written.load(Ordering::Relaxed), now.as_second());
+        let is_due = at.saturating_sub(last) >= WRITTEN_EVERY_SECONDS;
+        if is_due
+            && written.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            let mut batch = Batch::new();
+            batch.note_lease(&key.principal, &key.setting, &key.name, &key.digest, now);
+            core.shelf.submit(batch);
+        }
+        is_new
+    }
+
+    /// What speaks for a blob, as far as memory knows.
+    pub(crate) fn held(
+        &self,
+        core: &Core,
+        caller: &Caller,
+        name: &Name,
+        blob: &Digest,
+        now: Timestamp,
+    ) -> Option<BlobGrounds> {
+        let key = Key::of(caller, name, blob);
+        if let Some(manifest) = self.blobs.get(&key) {
+            self.renew(core, Key { digest: manifest, ..key }, now);
+            return Some(BlobGrounds::Lease { manifest });
+        }
+        self.held.get(&key).map(|_| BlobGrounds::OwnPush)
+    }
+
+    /// What speaks for a blob, as the catalog knows: a lease on one of the manifests that reach it, or
+    /// its own push.
+    pub(crate) async fn recall(
+        &self,
+        core: &Arc<Core>,
+        caller: &Caller,
+        name: &Name,
+        blob: &Digest,
+        manifests: &[Digest],
+        now: Timestamp,
+    ) -> Option<BlobGrounds> {
+        let key = Key::of(caller, name, blob);
+        for manifest in manifests {
+            let lease = Key { digest: *manifest, ..key.clone() };
+            if self.held.get(&lease).is_some() {
+                self.blobs.insert(key, *manifest);
+                self.renew(core, lease, now);
+                return Some(BlobGrounds::Lease { manifest: *manifest });
+            }
+        }
+        let asked: Vec<Digest> = manifests.iter().copied().chain([*blob]).collect();
+        let (principal, setting) = (key.principal.clone(), key.setting.clone());
+        let canonical = name.clone();
+        let read =
+            move |shelf: &Shelf| shelf.catalog.leases(&principal, &setting, &canonical, &asked);
+        let rows = core.shelf.blocking(read).await?.ok()?;
+        let oldest = now.checked_sub(SignedDuration::try_from(LEASE_TTL).ok()?).ok()?;
+        let (held, _) = rows.into_iter().find(|(_, used)| *used > oldest)?;
+        if held == *blob {
+            self.renew(core, key, now);
+            return Some(BlobGrounds::OwnPush);
+        }
+        self.blobs.insert(key.clone(), held);
+        self.renew(core, Key { digest: held, ..key }, now);
+        Some(BlobGrounds::Lease { manifest: held })
+    }
+
+    /// The caller was permitted a manifest that reaches the blob, just now.
+    pub(crate) fn decided(
+        &self,
+        core: &Core,
+        caller: &Caller,
+        name: &Name,
+        blob: &Digest,
+        manifest: &ManifestContent,
+        now: Timestamp,
+    ) {
+        self.grant(core, caller, name, manifest, now);
+        self.blobs.insert(Key::of(caller, name, blob), manifest.digest);
+    }
+}
+
+/// Blobs of one manifest that are put into memory at once; the rest are found when they are asked for.
+const EACH_MAX: usize = 1000;

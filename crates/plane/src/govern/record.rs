@@ -1,0 +1,42 @@
+//! What a permitted pull leaves behind: a lease on the blobs, the admission, and the beginning of a
+//! softening. All of it in memory at once and in the catalog behind; none of it can fail the request.
+
+use super::{Judged, facts};
+use crate::answer::ManifestContent;
+use crate::candidates::Asking;
+use crate::plane::Core;
+use catalog::Batch;
+use oci::Name;
+use policy::PrincipalKind;
+use std::sync::Arc;
+
+/// A manifest of a name was permitted, and its bytes are about to be sent.
+pub(crate) fn permitted(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    name: &Name,
+    content: &ManifestContent,
+    judged: Option<&Arc<Judged>>,
+) {
+    let Asking { caller, now, .. } = asking;
+    if matches!(caller.principal.kind(), PrincipalKind::System | PrincipalKind::Operator) {
+        return;
+    }
+    core.govern.admissions.note(core, caller, name, &content.digest, now);
+    let Some(judged) = judged else { return };
+    if let Some(manifest) = core.govern.leases.grant(core, caller, name, content, now) {
+        facts::note_children(core, name, &manifest, &content.digest);
+    }
+    let begins = judged.evaluation.softened();
+    if begins.is_empty() {
+        return;
+    }
+    let mut batch = Batch::new();
+    for policy in begins {
+        for environment in caller.setting.environments() {
+            batch.note_softening(environment, name, &content.digest, policy, now);
+        }
+    }
+    core.shelf.submit(batch);
+    core.shelf.facts.changed(name);
+}
