@@ -229,7 +229,7 @@ impl Checker<'_> {
 
     fn negate(&mut self, at: usize, operand: &Expr) -> Result<Checked, CelError> {
         let operand = self.part(operand)?;
-        if !matches!(operand.of, Type::Int | Type::Double | Type::Duration | Type::Dyn) {
+        if !matches!(operand.of, Type::Int | Type::Double | Type::Dyn) {
             return Err(self.error(at, format!("- needs a number, not {}", operand.of)));
         }
         let node = self.node(at, Kind::Negate(Box::new(operand.node)));

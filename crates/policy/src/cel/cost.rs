@@ -2,14 +2,15 @@
 //! bounds of the schema.
 
 use super::Type;
-use super::facts::DYN;
+use super::facts;
 
 /// The most steps an expression may need by this reckoning.
 pub(super) const MAX_COST: u64 = 1_000_000;
 /// The most bytes that one evaluation may put together.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
-/// For how many bytes of a text whose length nobody knows the cost is reckoned.
-const TEXT: u64 = 1024;
+/// For how many bytes of a text, and for how many items of a collection, whose size nobody knows.
+const TEXT: u64 = facts::TEXT as u64;
+const DYN: u64 = facts::DYN as u64;
 
 /// How large the value of a part may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Size {
     pub(super) fn unknown(of: &Type) -> Self {
         match of {
             Type::String => Self::text(TEXT),
-            of => Self::of(of, u64::from(DYN)),
+            of => Self::of(of, DYN),
         }
     }
 
@@ -60,7 +61,7 @@ impl Size {
     /// How many items a loop over a value of this type and size goes over.
     pub(super) fn count(self, of: &Type) -> u64 {
         match of {
-            Type::Dyn => u64::from(DYN),
+            Type::Dyn => DYN,
             _ => self.length,
         }
     }

@@ -2,8 +2,8 @@
 
 use super::schema::{Field, Type};
 
-/// For how many bytes of a text the cost is reckoned.
-const TEXT: u32 = 1024;
+/// For how many bytes of a text the cost is reckoned: most names, tags and labels are shorter.
+pub(super) const TEXT: u32 = 256;
 /// For how many items of what an issuer or a literal decides.
 pub(super) const DYN: u32 = 256;
 

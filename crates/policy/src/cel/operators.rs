@@ -3,7 +3,6 @@
 use super::budget::{Budget, Failure};
 use super::syntax::Operator;
 use super::value::{List, Map, Text, Value};
-use jiff::SignedDuration;
 use std::cmp::Ordering;
 
 /// What one item of a list that is made counts for, in bytes.
@@ -211,7 +210,6 @@ pub(super) fn negate<'a>(operand: &Value<'a>) -> Result<Value<'a>, String> {
     let negative = match operand {
         Value::Int(number) => number.checked_neg().map(Value::Int),
         Value::Double(number) => Some(Value::Double(-number)),
-        Value::Duration(span) => SignedDuration::ZERO.checked_sub(*span).map(Value::Duration),
         other => return Err(format!("- needs a number, not {}", other.value_type())),
     };
     negative.ok_or_else(|| "the result of `-` does not fit".to_owned())
