@@ -11,6 +11,7 @@ use crate::rows::{Content, JobRow, ListingKey, ManifestRow};
 use bytes::Bytes;
 use jiff::Timestamp;
 use oci::{Digest, Name, Reference, Tag};
+use policy::EnvironmentName;
 
 /// Writes that belong together, in order.
 #[derive(Debug, Default)]
@@ -23,38 +24,153 @@ pub struct Batch {
 #[derive(Debug)]
 pub(crate) enum Verb {
     PutManifest(Box<ManifestRow>),
-    PutContent { name: Name, digest: Digest, content: Box<Content> },
-    PutBlob { digest: Digest, size_bytes: u64, is_manifest: bool, at: Timestamp },
-    MoveTag { name: Name, tag: Tag, digest: Box<Digest>, checked_at: Timestamp },
-    TouchTag { name: Name, tag: Tag, checked_at: Timestamp },
-    TagGone { name: Name, tag: Tag, since: Timestamp },
-    RemoveTag { name: Name, tag: Tag },
-    PutListing { name: Name, key: Box<ListingKey>, body: Bytes, at: Timestamp },
-    RemoveListings { name: Name },
-    Used { pairs: Vec<(Name, Digest)>, at: Timestamp },
-    Condemn { digest: Digest, at: Timestamp, unused_since: Option<Timestamp> },
-    Uncondemn { digest: Digest },
-    BeginRemoval { digest: Digest },
-    BlobGone { digest: Digest },
-    BlobLost { digest: Digest },
-    DropContent { name: Name, digest: Digest },
-    DropName { name: Name },
-    Pin { name: Name, reference: Box<Reference>, at: Timestamp },
-    Unpin { name: Name, reference: Box<Reference> },
-    PutRevision { digest: Digest, text: String, source: String, documents: u64, at: Timestamp },
+    PutContent {
+        name: Name,
+        digest: Digest,
+        content: Box<Content>,
+    },
+    PutBlob {
+        digest: Digest,
+        size_bytes: u64,
+        is_manifest: bool,
+        at: Timestamp,
+    },
+    MoveTag {
+        name: Name,
+        tag: Tag,
+        digest: Box<Digest>,
+        checked_at: Timestamp,
+    },
+    TouchTag {
+        name: Name,
+        tag: Tag,
+        checked_at: Timestamp,
+    },
+    TagGone {
+        name: Name,
+        tag: Tag,
+        since: Timestamp,
+    },
+    RemoveTag {
+        name: Name,
+        tag: Tag,
+    },
+    PutListing {
+        name: Name,
+        key: Box<ListingKey>,
+        body: Bytes,
+        at: Timestamp,
+    },
+    RemoveListings {
+        name: Name,
+    },
+    Used {
+        pairs: Vec<(Name, Digest)>,
+        at: Timestamp,
+    },
+    Condemn {
+        digest: Digest,
+        at: Timestamp,
+        unused_since: Option<Timestamp>,
+    },
+    Uncondemn {
+        digest: Digest,
+    },
+    BeginRemoval {
+        digest: Digest,
+    },
+    BlobGone {
+        digest: Digest,
+    },
+    BlobLost {
+        digest: Digest,
+    },
+    DropContent {
+        name: Name,
+        digest: Digest,
+    },
+    DropName {
+        name: Name,
+    },
+    Pin {
+        name: Name,
+        reference: Box<Reference>,
+        at: Timestamp,
+    },
+    Unpin {
+        name: Name,
+        reference: Box<Reference>,
+    },
+    PutRevision {
+        digest: Digest,
+        text: String,
+        source: String,
+        documents: u64,
+        at: Timestamp,
+    },
     PutJob(Box<JobRow>),
-    Prune { before: Timestamp, limit: u32 },
+    Prune {
+        before: Timestamp,
+        limit: u32,
+    },
     PushBlob(Box<PushedBlob>),
     PushManifest(Box<PushedManifest>),
-    DeleteTag { name: Name, tag: Tag },
-    DeleteManifest { name: Name, digest: Box<Digest>, tags: Vec<Tag>, at: Timestamp },
-    DeleteBlob { name: Name, digest: Digest, at: Timestamp },
-    ExpectUnlisted { name: Name, digest: Digest },
+    DeleteTag {
+        name: Name,
+        tag: Tag,
+    },
+    DeleteManifest {
+        name: Name,
+        digest: Box<Digest>,
+        tags: Vec<Tag>,
+        at: Timestamp,
+    },
+    DeleteBlob {
+        name: Name,
+        digest: Digest,
+        at: Timestamp,
+    },
+    ExpectUnlisted {
+        name: Name,
+        digest: Digest,
+    },
     Collect(Box<Collection>),
     CollectJudged(Box<Collection>),
-    Adopt { name: Name, digest: Digest, at: Timestamp },
-    Disown { name: Name, digest: Digest },
+    Adopt {
+        name: Name,
+        digest: Digest,
+        at: Timestamp,
+    },
+    Disown {
+        name: Name,
+        digest: Digest,
+    },
     SetComplete,
+    Admit {
+        environment: EnvironmentName,
+        name: Name,
+        digest: Box<Digest>,
+        at: Timestamp,
+    },
+    Soften {
+        environment: EnvironmentName,
+        name: Name,
+        digest: Box<Digest>,
+        policy: String,
+        at: Timestamp,
+    },
+    Lease {
+        principal: String,
+        setting: EnvironmentName,
+        name: Name,
+        digest: Box<Digest>,
+        used: Timestamp,
+    },
+    ForgetUnused {
+        leases_before: Timestamp,
+        admissions_before: Timestamp,
+        limit: u32,
+    },
 }
 
 impl Batch {
@@ -288,7 +404,7 @@ impl Batch {
         self.push(Verb::SetComplete, 0);
     }
 
-    fn push(&mut self, verb: Verb, more_bytes: usize) {
+    pub(crate) fn push(&mut self, verb: Verb, more_bytes: usize) {
         // Names and tags are counted at their longest: a bound may be wrong only on the safe side.
         self.bytes += size_of::<Verb>() + Name::MAX_BYTES + 128 + more_bytes;
         self.verbs.push(verb);

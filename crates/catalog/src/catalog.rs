@@ -127,6 +127,16 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// One read.
+    pub(crate) fn read<T>(
+        &self,
+        question: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        self.0.readers.with(question)
+    }
+}
+
 /// Reads. They block for as long as a short query takes; when the database is locked, unreadable or
 /// gone they fail within a quarter of a second, as [`Error::Unavailable`].
 impl Catalog {

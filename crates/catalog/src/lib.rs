@@ -12,6 +12,7 @@ mod columns;
 mod connect;
 mod error;
 mod file;
+mod governance;
 mod hosted;
 mod migrate;
 mod read;
@@ -23,6 +24,7 @@ mod write;
 pub use batch::Batch;
 pub use catalog::{Catalog, Opened};
 pub use error::{Error, WriteError};
+pub use governance::{AdmissionRow, SofteningRow};
 pub use hosted::{
     BlobRow, Collection, Dead, DeadWhy, HostedUse, Kept, MarkQuery, Marked, PushedBlob,
     PushedManifest, SchemaVersion, TagEntry,

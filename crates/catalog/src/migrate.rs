@@ -7,8 +7,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// What makes version 1, 2, … of the schema. Only ever added to.
-pub(crate) const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_hosted.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_hosted.sql"),
+    include_str!("../migrations/0003_governance.sql"),
+];
 
 /// Marks a SQLite file as a catalog of ours: "LkGt". See SQLite's `PRAGMA application_id`.
 const APPLICATION_ID: i64 = 0x4c6b_4774;

@@ -7,7 +7,8 @@ use rusqlite::params;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-const NEXT: &[&str] = &[MIGRATIONS[0], MIGRATIONS[1], "ALTER TABLE pin ADD COLUMN why TEXT"];
+const NEXT: &[&str] =
+    &[MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], "ALTER TABLE pin ADD COLUMN why TEXT"];
 
 fn columns_of_pin(connection: &Connection) -> i64 {
     let sql = "SELECT COUNT(*) FROM pragma_table_info('pin')";
@@ -21,18 +22,18 @@ fn an_older_schema_is_copied_then_migrated_and_the_copy_is_the_way_back() {
     let (mut open, _) = file::open(&path).unwrap();
     open.connection.execute("INSERT INTO pin VALUES ('a', 't', 1)", []).unwrap();
     // A copy that a crash cut short does not stand in the way.
-    std::fs::write(directory.path().join("catalog.sqlite.before-3.part"), "half").unwrap();
+    std::fs::write(directory.path().join("catalog.sqlite.before-4.part"), "half").unwrap();
     run(&mut open.connection, Some(&path), NEXT).unwrap();
     run(&mut open.connection, Some(&path), NEXT).unwrap();
     assert_eq!(columns_of_pin(&open.connection), 4);
     drop(open);
-    let copy = directory.path().join("catalog.sqlite.before-3");
+    let copy = directory.path().join("catalog.sqlite.before-4");
     let mode = std::fs::metadata(&copy).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{mode:o}");
 
     let Err(error) = file::open(&path) else { panic!("an older program opened it") };
     let text = error.to_string();
-    assert!(text.contains("has schema 3") && text.contains("up to 2"), "{text}");
+    assert!(text.contains("has schema 4") && text.contains("up to 3"), "{text}");
     assert!(text.contains(copy.to_str().unwrap()), "{text}");
 
     // The way back: as the text says.
@@ -48,11 +49,11 @@ fn an_older_schema_is_copied_then_migrated_and_the_copy_is_the_way_back() {
 #[test]
 fn a_migration_that_fails_changes_nothing() {
     let mut connection = file::open_in_memory().unwrap();
-    let bad: &[&str] =
-        &[MIGRATIONS[0], MIGRATIONS[1], "ALTER TABLE pin ADD COLUMN why TEXT; SELECT nonsense"];
+    let wrong = "ALTER TABLE pin ADD COLUMN why TEXT; SELECT nonsense";
+    let bad: &[&str] = &[MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], wrong];
     assert!(run(&mut connection, None, bad).is_err());
     assert_eq!(columns_of_pin(&connection), 3);
-    assert_eq!(pragma(&connection, "user_version").unwrap(), 2);
+    assert_eq!(pragma(&connection, "user_version").unwrap(), 3);
 }
 
 /// A file as the first version of this program made it, with content in every table.
@@ -86,7 +87,7 @@ fn first_version(directory: &Path) -> PathBuf {
 }
 
 #[test]
-fn the_first_schema_becomes_the_second_with_all_it_knew() {
+fn the_first_schema_becomes_the_last_with_all_it_knew() {
     let directory = tempfile::tempdir().unwrap();
     let path = first_version(directory.path());
     let (catalog, opened) = Catalog::open(&path).unwrap();
@@ -121,10 +122,10 @@ fn a_program_that_knows_only_the_first_schema_names_the_copy_to_go_back_to() {
     drop(file::open(&path).unwrap());
     let connection = Connection::open(&path).unwrap();
     let refused = check(&connection, &path, &MIGRATIONS[..1]);
-    let Err(error @ Error::Newer { found: 2, known: 1, .. }) = refused else {
+    let Err(error @ Error::Newer { found: 3, known: 1, .. }) = refused else {
         panic!("{refused:?}")
     };
-    let copy = directory.path().join("catalog.sqlite.before-2");
+    let copy = directory.path().join("catalog.sqlite.before-3");
     assert!(error.to_string().contains(copy.to_str().unwrap()), "{error}");
 
     let copied = Connection::open(&copy).unwrap();

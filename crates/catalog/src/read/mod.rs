@@ -1,6 +1,7 @@
 //! The questions, as SQL. One function each, over a connection that someone else found.
 
 pub(crate) mod content;
+pub(crate) mod governance;
 pub(crate) mod history;
 pub(crate) mod hosted;
 pub(crate) mod keep;

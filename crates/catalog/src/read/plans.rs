@@ -1,6 +1,6 @@
 //! The questions of requests and of eviction must be answered by index, however much is kept.
 
-use super::{content, hosted, keep, manifests, mark, names, pins, tags};
+use super::{content, governance, hosted, keep, manifests, mark, names, pins, tags};
 use crate::columns::prepare;
 use crate::file;
 
@@ -50,6 +50,9 @@ fn every_question_of_a_request_is_answered_by_index() {
         mark::PINS,
         mark::LISTED,
         mark::BLOBS,
+        governance::ADMISSIONS,
+        governance::SOFTENINGS,
+        governance::LEASE,
     ] {
         let steps = plan(sql);
         assert!(!steps.is_empty());

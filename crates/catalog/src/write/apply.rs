@@ -1,6 +1,6 @@
 //! Verbs, as SQL. Runs inside the writer's savepoint: a failure undoes the batch.
 
-use super::{Failure, hosted, judged, keep, names};
+use super::{Failure, governance, hosted, judged, keep, names};
 use crate::batch::{Batch, Verb};
 use crate::columns::{
     execute, exists, first, kind_text, listing_text, micros, number, role_text, size, state_text,
@@ -75,6 +75,18 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
         Verb::CollectJudged(collection) => judged::collect(c, collection),
         Verb::Adopt { name, digest, at } => hosted::adopt(c, name, digest, *at),
         Verb::Disown { name, digest } => hosted::disown(c, name, digest),
+        Verb::Admit { environment, name, digest, at } => {
+            governance::admit(c, environment, name, digest, *at)
+        }
+        Verb::Soften { environment, name, digest, policy, at } => {
+            governance::soften(c, environment, name, digest, policy, *at)
+        }
+        Verb::Lease { principal, setting, name, digest, used } => {
+            governance::lease(c, principal, setting, name, digest, *used)
+        }
+        Verb::ForgetUnused { leases_before, admissions_before, limit } => {
+            governance::forget(c, *leases_before, *admissions_before, *limit)
+        }
         Verb::SetComplete => done(execute(c, SET_COMPLETE, [])),
     }
 }

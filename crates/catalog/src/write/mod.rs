@@ -1,6 +1,7 @@
 //! The one way in: a bounded queue, one thread, many batches in one transaction.
 
 mod apply;
+mod governance;
 mod hosted;
 mod judged;
 mod keep;

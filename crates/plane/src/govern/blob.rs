@@ -31,14 +31,16 @@ pub(crate) async fn grounds(
         return Ok(Some(held));
     }
     let (asked, reached) = (name.clone(), *blob);
-    let read = move |shelf: &Shelf| shelf.catalog.reached_by(&asked, &reached, MANIFESTS_MAX);
-    let Some(Ok(manifests)) = core.shelf.blocking(read).await else {
+    let read = move |shelf: &Shelf| shelf.catalog.listed_by(&asked, &reached, MANIFESTS_MAX);
+    let Some(Ok(listed)) = core.shelf.blocking(read).await else {
         return Err(Refusal::Indeterminate {
             reason: "the catalog does not answer now, so nothing speaks for this blob".to_owned(),
             retry_after: None,
             is_rate_limit: false,
         });
     };
+    let mut manifests: Vec<Digest> = listed.into_iter().map(|it| it.manifest).collect();
+    manifests.dedup();
     if let Some(held) = leases.recall(core, caller, name, blob, &manifests, now).await {
         return Ok(Some(held));
     }

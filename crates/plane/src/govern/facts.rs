@@ -150,9 +150,9 @@ async fn first_seen(
     digest: &Digest,
 ) -> Fact<jiff::Timestamp> {
     let (asked, digest) = (name.clone(), *digest);
-    let read = move |shelf: &Shelf| shelf.catalog.first_seen(&asked, &digest);
+    let read = move |shelf: &Shelf| shelf.catalog.content(&asked, &digest);
     match core.shelf.blocking(read).await {
-        Some(Ok(Some(at))) => Fact::Known(at),
+        Some(Ok(Some(row))) => Fact::Known(row.since),
         // The catalog is written behind: it came with this very request.
         Some(Ok(None)) => Fact::Known(asking.now),
         _ => Fact::failed("the catalog does not answer now"),
@@ -225,9 +225,9 @@ async fn tags_of(core: &Arc<Core>, name: &Name, digest: &Digest) -> Option<BTree
 
 async fn parents(core: &Arc<Core>, name: &Name, digest: &Digest) -> BTreeSet<Digest> {
     let (asked, child) = (name.clone(), *digest);
-    let read = move |shelf: &Shelf| shelf.catalog.parents(&asked, &child, PARENTS_MAX);
+    let read = move |shelf: &Shelf| shelf.catalog.listed_by(&asked, &child, PARENTS_MAX);
     let mut all: BTreeSet<Digest> = match core.shelf.blocking(read).await {
-        Some(Ok(rows)) => rows.into_iter().collect(),
+        Some(Ok(rows)) => rows.into_iter().map(|row| row.manifest).collect(),
         _ => BTreeSet::new(),
     };
     all.extend(core.govern.kin.parents(name, digest).iter().copied());

@@ -17,7 +17,7 @@ mod record;
 pub(crate) use admissions::Admissions;
 pub(crate) use blob::{grounds, may_read};
 pub(crate) use hide::shown;
-pub(crate) use leases::Leases;
+pub(crate) use leases::{LEASE_TTL, Leases};
 pub(crate) use push::{may_pull_manifest, pushed};
 pub(crate) use record::permitted;
 

@@ -13,6 +13,7 @@ mod rounds;
 mod sweep;
 
 use crate::admin::DiskStatus;
+use crate::govern::LEASE_TTL;
 use crate::plane::Core;
 pub(crate) use bounds::FULL;
 use bounds::{Bounds, reserve_on};
@@ -45,6 +46,8 @@ const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often that is looked for, and how many rows at a time.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 const FORGET_MAX: u32 = 10_000;
+/// What an environment was served is known for so long after the last time.
+const ADMISSIONS_KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(400 * 24);
 
 /// How long housekeeping waits for one write.
 const WRITE_TIME: Duration = Duration::from_secs(5);
@@ -354,6 +357,9 @@ impl Keep {
         if let Ok(before) = now.checked_sub(FORGET_AFTER) {
             let mut batch = Batch::new();
             batch.prune(before, FORGET_MAX);
+            let leases = now.checked_sub(LEASE_TTL).unwrap_or(before);
+            let admissions = now.checked_sub(ADMISSIONS_KEPT).unwrap_or(before);
+            batch.forget_unused(leases, admissions, FORGET_MAX);
             self.core.shelf.submit(batch);
         }
     }

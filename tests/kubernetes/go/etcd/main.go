@@ -1,0 +1,12 @@
+// etcd as released, from its module: nothing of ours is in it.
+package main
+
+import (
+	"os"
+
+	"go.etcd.io/etcd/server/v3/etcdmain"
+)
+
+func main() {
+	etcdmain.Main(os.Args)
+}
