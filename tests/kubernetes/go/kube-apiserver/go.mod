@@ -1,4 +1,4 @@
-module lockgate.dev/tests/driver
+module lockgate.dev/tests/kube-apiserver
 
 go 1.26.0
 

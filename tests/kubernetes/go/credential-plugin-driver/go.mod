@@ -1,4 +1,4 @@
-module lockgate.dev/tests/apiserver
+module lockgate.dev/tests/credential-plugin-driver
 
 go 1.26.0
 
