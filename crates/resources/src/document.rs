@@ -2,9 +2,13 @@
 
 use crate::kind::{self, API_VERSION, KNOWN_BUT_UNENFORCED, Kind, UNENFORCED};
 use crate::nearest::nearest;
+use crate::text_start::TextStart;
 use crate::tree::{Node, Value};
 use crate::v1alpha1::metadata::WRITTEN_BY_SERVER;
-use crate::v1alpha1::{AccessPolicySpec, Metadata, PlaneSpec, RepositorySpec, UpstreamSpec};
+use crate::v1alpha1::{
+    AccessPolicySpec, ArtifactPolicySpec, EnvironmentSpec, IdentityProviderSpec, Metadata,
+    PlaneSpec, RepositorySpec, SignerSpec, UpstreamSpec,
+};
 use crate::validate::{convert, validate};
 use crate::{Place, Problem, rules, schema};
 use serde_json::{Value as Json, json};
@@ -16,10 +20,18 @@ use std::sync::LazyLock;
 pub enum Spec {
     /// Who may do what where.
     AccessPolicy(AccessPolicySpec),
+    /// What an artifact must be.
+    ArtifactPolicy(Box<ArtifactPolicySpec>),
+    /// Where artifacts are meant to go.
+    Environment(EnvironmentSpec),
+    /// Who vouches for those who ask.
+    IdentityProvider(Box<IdentityProviderSpec>),
     /// Choices for the whole plane.
     Plane(Box<PlaneSpec>),
     /// A name clients use.
     Repository(Box<RepositorySpec>),
+    /// A named key or identity whose signatures count.
+    Signer(Box<SignerSpec>),
     /// A remote registry.
     Upstream(Box<UpstreamSpec>),
 }
@@ -35,6 +47,8 @@ pub struct Document {
     pub place: Place,
     /// Places of fields that are judged with other documents at hand, by path.
     pub(crate) field_places: BTreeMap<String, Place>,
+    /// Where the text of a field begins, by path; only where that is not the field's own place.
+    pub(crate) text_starts: BTreeMap<String, TextStart>,
 }
 
 impl Document {
@@ -42,6 +56,10 @@ impl Document {
     pub fn kind(&self) -> Kind {
         match &self.spec {
             Spec::AccessPolicy(_) => Kind::AccessPolicy,
+            Spec::ArtifactPolicy(_) => Kind::ArtifactPolicy,
+            Spec::Environment(_) => Kind::Environment,
+            Spec::IdentityProvider(_) => Kind::IdentityProvider,
+            Spec::Signer(_) => Kind::Signer,
             Spec::Plane(_) => Kind::Plane,
             Spec::Repository(_) => Kind::Repository,
             Spec::Upstream(_) => Kind::Upstream,
@@ -57,6 +75,10 @@ impl Document {
     pub fn to_json(&self) -> Json {
         let spec = match &self.spec {
             Spec::AccessPolicy(spec) => serde_json::to_value(spec),
+            Spec::ArtifactPolicy(spec) => serde_json::to_value(spec),
+            Spec::Environment(spec) => serde_json::to_value(spec),
+            Spec::IdentityProvider(spec) => serde_json::to_value(spec),
+            Spec::Signer(spec) => serde_json::to_value(spec),
             Spec::Plane(spec) => serde_json::to_value(spec),
             Spec::Repository(spec) => serde_json::to_value(spec),
             Spec::Upstream(spec) => serde_json::to_value(spec),
@@ -77,6 +99,16 @@ impl Document {
     pub fn place_of(&self, path: &str) -> &Place {
         self.field_places.get(path).unwrap_or(&self.place)
     }
+
+    /// A place inside the text of a field: `line` and `column` count from 1 within the text. Exact for
+    /// texts on one line without escapes and for blocks (`|`); else the field's own place.
+    pub fn place_in_text(&self, path: &str, line: u32, column: u32) -> Place {
+        let field = self.place_of(path);
+        match self.text_starts.get(path) {
+            Some(start) => start.place_of(field, line, column),
+            None => field.clone(),
+        }
+    }
 }
 
 static SCHEMAS: LazyLock<BTreeMap<&'static str, Json>> = LazyLock::new(schema::json_schemas);
@@ -92,9 +124,6 @@ pub(crate) fn read(mut node: Node) -> Result<Document, Vec<Problem>> {
     }
     let unenforced = |path: &str, value: Option<&str>| match value {
         None if kind::is_unenforced_field(kind, path) => Some(UNENFORCED.to_owned()),
-        Some(value) if kind::is_unenforced_value(kind, path, value) => Some(format!(
-            "{value} needs an identity provider, which is {UNENFORCED}; only Anonymous is enforced"
-        )),
         _ => None,
     };
     let mut problems = validate(&node, &SCHEMAS[kind.as_str()], Some(&unenforced));
@@ -153,16 +182,27 @@ fn convert_document(node: &Node, kind: Kind) -> Result<Document, Problem> {
     let spec = &node.entry("spec").ok_or_else(missing)?.value;
     let mut field_places = BTreeMap::new();
     collect_places(&node.value, "", &mut field_places);
+    if matches!(
+        kind,
+        Kind::ArtifactPolicy | Kind::IdentityProvider | Kind::AccessPolicy | Kind::Environment
+    ) {
+        collect_all(spec, "spec", &mut field_places);
+    }
     Ok(Document {
         metadata: convert(metadata, "metadata")?,
         spec: match kind {
             Kind::AccessPolicy => Spec::AccessPolicy(convert(spec, "spec")?),
+            Kind::ArtifactPolicy => Spec::ArtifactPolicy(convert(spec, "spec")?),
+            Kind::Environment => Spec::Environment(convert(spec, "spec")?),
+            Kind::IdentityProvider => Spec::IdentityProvider(convert(spec, "spec")?),
+            Kind::Signer => Spec::Signer(convert(spec, "spec")?),
             Kind::Plane => Spec::Plane(convert(spec, "spec")?),
             Kind::Repository => Spec::Repository(convert(spec, "spec")?),
             Kind::Upstream => Spec::Upstream(convert(spec, "spec")?),
         },
         place: node.place.clone(),
         field_places,
+        text_starts: BTreeMap::new(),
     })
 }
 
@@ -199,6 +239,24 @@ fn collect_places(value: &Value, path: &str, places: &mut BTreeMap<String, Place
             }
             _ => {}
         }
+    }
+}
+
+/// Everything below a node: for kinds whose texts are compiled by others.
+fn collect_all(node: &Node, path: &str, places: &mut BTreeMap<String, Place>) {
+    places.insert(path.to_owned(), node.place.clone());
+    match &node.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                collect_all(&entry.value, &format!("{path}.{}", entry.key), places);
+            }
+        }
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                collect_all(item, &format!("{path}[{index}]"), places);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -23,6 +23,11 @@ pub(crate) const FORMATS: &[(&str, Check)] = &[
     ("lockgate-pin-glob", pin_glob),
     ("lockgate-tag-glob", tag_glob),
     ("lockgate-regex", regex_text),
+    ("lockgate-text-glob", text_glob),
+    ("lockgate-platform", platform),
+    ("lockgate-expression", expression),
+    ("lockgate-short-text", short_text),
+    ("lockgate-time", time),
     ("lockgate-object-prefix", object_prefix),
     ("lockgate-cidr", cidr),
     ("lockgate-host-name", host_name),
@@ -121,6 +126,47 @@ fn tag_glob(text: &str) -> Result<(), String> {
         return Err("a pattern of tags has no name, digest or space; write one such as pr-*".into());
     }
     Ok(())
+}
+
+fn text_glob(text: &str) -> Result<(), String> {
+    glob(text, "shop-*")?;
+    if text.chars().any(char::is_control) {
+        return Err("a pattern has no line breaks and other control characters".to_owned());
+    }
+    Ok(())
+}
+
+fn platform(text: &str) -> Result<(), String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let is_part = |part: &&str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "*.-_".contains(c))
+    };
+    if (2..=3).contains(&parts.len()) && parts.iter().all(is_part) {
+        return glob(text, "linux/*");
+    }
+    Err("not a platform; write os/architecture, such as linux/amd64, linux/arm/v7 or linux/*"
+        .into())
+}
+
+/// Only what can be said without a compiler of expressions: this crate has none.
+fn expression(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("an expression may not be empty".to_owned());
+    }
+    Ok(())
+}
+
+fn short_text(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err("one line of text is needed here".to_owned());
+    }
+    Ok(())
+}
+
+fn time(text: &str) -> Result<(), String> {
+    text.parse::<jiff::Timestamp>()
+        .map(drop)
+        .map_err(|_| "not a moment; write it as 2026-12-01T00:00:00Z".to_owned())
 }
 
 /// Only what can be said without a compiler of expressions: this crate has none.
@@ -273,6 +319,19 @@ mod tests {
             "lockgate-tag-glob",
             &["v*", "{a,b}-?", "[0-9]*"],
             &["", "a[", "a:v*", "a/v*", "v *"],
+        );
+        table("lockgate-text-glob", &["shop-*", "refs/tags/v*", "**", "a b"], &["", "a[", "a\nb"]);
+        table(
+            "lockgate-platform",
+            &["linux/amd64", "linux/*", "linux/arm/v7", "*/*"],
+            &["", "linux", "a/b/c/d", "linux/", "linux/a b"],
+        );
+        table("lockgate-expression", &["a == b", "a\n&& b"], &["", "  "]);
+        table("lockgate-short-text", &["ask the team"], &["", " ", "a\nb"]);
+        table(
+            "lockgate-time",
+            &["2026-12-01T00:00:00Z", "2026-12-01T00:00:00+02:00"],
+            &["", "2026-12-01", "tomorrow"],
         );
         table("lockgate-regex", &["hub/(.*)", "("], &[""]);
         table(

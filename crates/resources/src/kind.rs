@@ -10,59 +10,59 @@ pub const API_VERSION: &str = "lockgate.dev/v1alpha1";
 pub enum Kind {
     /// Who may do what where.
     AccessPolicy,
+    /// What an artifact must be.
+    ArtifactPolicy,
+    /// Where artifacts are meant to go.
+    Environment,
+    /// Who vouches for those who ask.
+    IdentityProvider,
     /// Choices for the whole plane.
     Plane,
     /// A name clients use.
     Repository,
+    /// A named key or identity whose signatures count.
+    Signer,
     /// A remote registry.
     Upstream,
 }
 
 /// Kinds of the design that this version cannot enforce. A document of such a kind is refused,
 /// because ignoring a rule that somebody relies on is worse than not starting with it.
-pub const KNOWN_BUT_UNENFORCED: [&str; 8] = [
-    "AdvisorySource",
-    "ArtifactPolicy",
-    "Block",
-    "Environment",
-    "IdentityProvider",
-    "Signer",
-    "TrustRoot",
-    "Waiver",
-];
+pub const KNOWN_BUT_UNENFORCED: [&str; 4] = ["AdvisorySource", "Block", "TrustRoot", "Waiver"];
 
 /// Fields of enforced kinds that this version cannot enforce; `[]` stands for any entry of a list.
-const UNENFORCED_FIELDS: [(Kind, &str); 11] = [
-    (Kind::AccessPolicy, "spec.allow[].environments"),
-    (Kind::AccessPolicy, "spec.allow[].subjects[].name"),
-    (Kind::AccessPolicy, "spec.allow[].subjects[].namespace"),
-    (Kind::AccessPolicy, "spec.allow[].subjects[].cluster"),
-    (Kind::AccessPolicy, "spec.allow[].subjects[].spiffeId"),
-    (Kind::AccessPolicy, "spec.allow[].subjects[].issuer"),
-    (Kind::AccessPolicy, "spec.allow[].subjects[].repository"),
-    (Kind::AccessPolicy, "spec.allow[].subjects[].ref"),
+const UNENFORCED_FIELDS: [(Kind, &str); 3] = [
     (Kind::Plane, "spec.maxNewDenials"),
     (Kind::Plane, "spec.maxPolicyAge"),
     (Kind::Plane, "spec.records"),
 ];
-
-/// Kinds of subject that need an identity provider.
-const UNENFORCED_SUBJECTS: [&str; 7] =
-    ["Authenticated", "User", "Group", "ServiceAccount", "Node", "Workload", "CI"];
 
 /// What is said of all of them.
 pub(crate) const UNENFORCED: &str = "not enforced by this version; remove it or upgrade";
 
 impl Kind {
     /// All of them, in the order in which a revision sorts them.
-    pub const ALL: [Self; 4] = [Self::AccessPolicy, Self::Plane, Self::Repository, Self::Upstream];
+    pub const ALL: [Self; 8] = [
+        Self::AccessPolicy,
+        Self::ArtifactPolicy,
+        Self::Environment,
+        Self::IdentityProvider,
+        Self::Plane,
+        Self::Repository,
+        Self::Signer,
+        Self::Upstream,
+    ];
 
     /// The name as documents spell it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AccessPolicy => "AccessPolicy",
+            Self::ArtifactPolicy => "ArtifactPolicy",
+            Self::Environment => "Environment",
+            Self::IdentityProvider => "IdentityProvider",
             Self::Plane => "Plane",
             Self::Repository => "Repository",
+            Self::Signer => "Signer",
             Self::Upstream => "Upstream",
         }
     }
@@ -93,12 +93,4 @@ pub(crate) fn is_unenforced_field(kind: Kind, path: &str) -> bool {
         general.push(letter);
     }
     UNENFORCED_FIELDS.iter().any(|(of, field)| *of == kind && *field == general)
-}
-
-/// Whether a value that the schema does not have is one that a later version enforces.
-pub(crate) fn is_unenforced_value(kind: Kind, path: &str, value: &str) -> bool {
-    kind == Kind::AccessPolicy
-        && path.ends_with("].kind")
-        && path.contains(".subjects[")
-        && UNENFORCED_SUBJECTS.contains(&value)
 }

@@ -9,6 +9,7 @@
 mod builtin;
 mod document;
 mod formats;
+mod governance;
 mod kind;
 mod members;
 mod nearest;
@@ -21,6 +22,7 @@ mod rules;
 mod schema;
 mod set;
 mod text;
+mod text_start;
 mod tree;
 pub mod v1alpha1;
 mod validate;
@@ -40,8 +42,9 @@ pub use read::{MAX_DOCUMENTS, MAX_FILE_BYTES, read_dir, read_text};
 pub use schema::{json_schema, json_schemas, schema_of};
 pub use set::Set;
 pub use text::{
-    Cidr, Glob, HostName, HttpUrl, NamePrefix, ObjectPrefix, PinGlob, RegexText, RepositoryPath,
-    ResourceName, SocketAddress, TagGlob, UrlPattern,
+    Cidr, Expression, Glob, HostName, HttpUrl, NamePrefix, ObjectPrefix, PinGlob, PlatformGlob,
+    RegexText, RepositoryPath, ResourceName, ShortText, SocketAddress, TagGlob, TextGlob,
+    UrlPattern, WireTime,
 };
 pub use tree::{Entry, Node, Value, parse_documents};
 pub use validate::{from_node, from_yaml};

@@ -4,7 +4,7 @@ use crate::document::{Document, Spec};
 use crate::kind::Kind;
 use crate::nearest::nearest;
 use crate::set::Set;
-use crate::{Problem, Problems, builtin, members, read_dir};
+use crate::{Problem, Problems, builtin, governance, members, read_dir};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -31,6 +31,7 @@ pub fn overlay(below: &Set, above: &Set) -> Result<Set, Problems> {
     let mut problems = Vec::new();
     check_references(&set, &mut problems);
     members::check(&set, &mut problems);
+    governance::check(&set, &mut problems);
     check_routes(&set, above, &mut problems);
     Problems::check(problems)?;
     Ok(set)

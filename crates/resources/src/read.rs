@@ -3,7 +3,7 @@
 use crate::document::{self, Document};
 use crate::set::Set;
 use crate::tree::parse_documents;
-use crate::{Place, Problem, Problems};
+use crate::{Place, Problem, Problems, text_start};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::{self, File};
@@ -124,7 +124,10 @@ impl Reader {
         };
         for node in nodes {
             match document::read(node) {
-                Ok(document) => self.add(document),
+                Ok(mut document) => {
+                    text_start::note(&mut document, text);
+                    self.add(document);
+                }
                 Err(problems) => self.problems.extend(problems),
             }
         }

@@ -1,5 +1,7 @@
 //! What one document must fulfil beyond its schema: one of several, unique entries, pairs.
 
+mod governance;
+pub(crate) use governance::DEFAULT_ENVIRONMENT;
 mod repository;
 
 use crate::Problem;
@@ -21,7 +23,11 @@ pub(crate) fn check(document: &Document, node: &Node, problems: &mut Vec<Problem
         Spec::Upstream(spec) => check_upstream(spec, wrong),
         Spec::Repository(spec) => repository::check(document.name(), spec, wrong),
         Spec::Plane(spec) => check_plane(document.name(), spec, wrong),
-        Spec::AccessPolicy(_) => {}
+        Spec::AccessPolicy(spec) => governance::check_access(spec, wrong),
+        Spec::ArtifactPolicy(spec) => governance::check_policy(spec, wrong),
+        Spec::Environment(spec) => governance::check_environment(document.name(), spec, wrong),
+        Spec::IdentityProvider(spec) => governance::check_provider(spec, wrong),
+        Spec::Signer(spec) => governance::check_signer(spec, wrong),
     }
 }
 

@@ -1,7 +1,10 @@
 //! JSON Schemas of documents and settings, made from the types.
 
 use crate::kind::{API_VERSION, Kind};
-use crate::v1alpha1::{AccessPolicySpec, Metadata, PlaneSpec, RepositorySpec, UpstreamSpec};
+use crate::v1alpha1::{
+    AccessPolicySpec, ArtifactPolicySpec, EnvironmentSpec, IdentityProviderSpec, Metadata,
+    PlaneSpec, RepositorySpec, SignerSpec, UpstreamSpec,
+};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
@@ -42,6 +45,10 @@ pub fn json_schemas() -> BTreeMap<&'static str, Value> {
 fn spec_schema(kind: Kind, generator: &mut SchemaGenerator) -> Value {
     match kind {
         Kind::AccessPolicy => generator.subschema_for::<AccessPolicySpec>(),
+        Kind::ArtifactPolicy => generator.subschema_for::<ArtifactPolicySpec>(),
+        Kind::Environment => generator.subschema_for::<EnvironmentSpec>(),
+        Kind::IdentityProvider => generator.subschema_for::<IdentityProviderSpec>(),
+        Kind::Signer => generator.subschema_for::<SignerSpec>(),
         Kind::Plane => generator.subschema_for::<PlaneSpec>(),
         Kind::Repository => generator.subschema_for::<RepositorySpec>(),
         Kind::Upstream => generator.subschema_for::<UpstreamSpec>(),

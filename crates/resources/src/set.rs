@@ -2,7 +2,10 @@
 
 use crate::document::{Document, Spec};
 use crate::kind::Kind;
-use crate::v1alpha1::{AccessPolicySpec, PlaneSpec, RepositorySpec, UpstreamSpec};
+use crate::v1alpha1::{
+    AccessPolicySpec, ArtifactPolicySpec, EnvironmentSpec, IdentityProviderSpec, PlaneSpec,
+    RepositorySpec, SignerSpec, UpstreamSpec,
+};
 use oci::Digest;
 use serde_json::Value;
 use std::fmt::Write;
@@ -42,6 +45,38 @@ impl Set {
     pub fn repositories(&self) -> impl Iterator<Item = (&Document, &RepositorySpec)> {
         self.documents.iter().filter_map(|document| match &document.spec {
             Spec::Repository(spec) => Some((document, spec.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// Where artifacts are meant to go.
+    pub fn environments(&self) -> impl Iterator<Item = (&Document, &EnvironmentSpec)> {
+        self.documents.iter().filter_map(|document| match &document.spec {
+            Spec::Environment(spec) => Some((document, spec)),
+            _ => None,
+        })
+    }
+
+    /// Who vouches for those who ask.
+    pub fn identity_providers(&self) -> impl Iterator<Item = (&Document, &IdentityProviderSpec)> {
+        self.documents.iter().filter_map(|document| match &document.spec {
+            Spec::IdentityProvider(spec) => Some((document, spec.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// What artifacts must be.
+    pub fn artifact_policies(&self) -> impl Iterator<Item = (&Document, &ArtifactPolicySpec)> {
+        self.documents.iter().filter_map(|document| match &document.spec {
+            Spec::ArtifactPolicy(spec) => Some((document, spec.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// Whose signatures count.
+    pub fn signers(&self) -> impl Iterator<Item = (&Document, &SignerSpec)> {
+        self.documents.iter().filter_map(|document| match &document.spec {
+            Spec::Signer(spec) => Some((document, spec.as_ref())),
             _ => None,
         })
     }

@@ -112,3 +112,30 @@ checked_text! {
     /// A name of a document (DNS-1123 subdomain).
     ResourceName, "lockgate-resource-name", 253
 }
+checked_text! {
+    /// A pattern of any text: `*` between slashes, `**` across them: `shop-*`, `refs/tags/v*`.
+    TextGlob, "lockgate-text-glob", 512
+}
+checked_text! {
+    /// A platform with stars: `linux/amd64`, `linux/*`.
+    PlatformGlob, "lockgate-platform", 64
+}
+checked_text! {
+    /// An expression in CEL. Whether it means something is judged by who compiles it.
+    Expression, "lockgate-expression", 4096
+}
+checked_text! {
+    /// One line of text.
+    ShortText, "lockgate-short-text", 256
+}
+checked_text! {
+    /// A moment, RFC 3339 in UTC or with an offset: `2026-12-01T00:00:00Z`.
+    WireTime, "lockgate-time", 64
+}
+
+impl WireTime {
+    /// The moment.
+    pub fn get(&self) -> jiff::Timestamp {
+        self.0.parse().unwrap_or_default()
+    }
+}

@@ -1,0 +1,134 @@
+//! References between documents about identity, access and policies: each must name something.
+
+use crate::document::Document;
+use crate::kind::Kind;
+use crate::nearest::nearest;
+use crate::rules::DEFAULT_ENVIRONMENT;
+use crate::set::Set;
+use crate::{Problem, TextGlob};
+use std::collections::BTreeSet;
+
+/// Adds what names nothing.
+pub(crate) fn check(set: &Set, problems: &mut Vec<Problem>) {
+    let mut environments: BTreeSet<&str> =
+        set.environments().map(|(document, _)| document.name()).collect();
+    environments.insert(DEFAULT_ENVIRONMENT);
+    let upstreams: BTreeSet<&str> = set.upstreams().map(|(document, _)| document.name()).collect();
+    let signers: BTreeSet<&str> = set.signers().map(|(document, _)| document.name()).collect();
+    let clusters = clusters(set);
+    for (document, spec) in set.access_policies() {
+        for (index, rule) in spec.allow.iter().enumerate() {
+            let path = format!("spec.allow[{index}].environments");
+            globs(document, &path, &rule.environments, Kind::Environment, &environments, problems);
+        }
+    }
+    for (document, spec) in set.artifact_policies() {
+        let mut names = |path: &str, globs_: &[TextGlob], kind, known: &BTreeSet<&str>| {
+            globs(document, path, globs_, kind, known, problems);
+        };
+        if let Some(matches) = &spec.r#match {
+            let path = "spec.match.environments";
+            names(path, &matches.environments, Kind::Environment, &environments);
+            clusters_known(document, "spec.match.clusters", &matches.clusters, &clusters, problems);
+        }
+        for (index, entry) in spec.enforcement.iter().enumerate() {
+            let path = format!("spec.enforcement[{index}].environments");
+            globs(document, &path, &entry.environments, Kind::Environment, &environments, problems);
+            let path = format!("spec.enforcement[{index}].clusters");
+            clusters_known(document, &path, &entry.clusters, &clusters, problems);
+        }
+        for (index, rule) in spec.rules.iter().enumerate() {
+            let path = format!("spec.rules[{index}]");
+            if let Some(check) = &rule.upstreams {
+                for (field, list) in [("allow", &check.allow), ("deny", &check.deny)] {
+                    let path = format!("{path}.upstreams.{field}");
+                    globs(document, &path, list, Kind::Upstream, &upstreams, problems);
+                }
+            }
+            if let Some(check) = &rule.promotion {
+                let path = format!("{path}.promotion.admittedIn");
+                let name = check.admitted_in.as_str();
+                one(document, &path, name, Kind::Environment, &environments, problems);
+            }
+            if let Some(check) = &rule.signatures {
+                for (field, list) in [("anyOf", &check.any_of), ("allOf", &check.all_of)] {
+                    for (at, name) in list.iter().enumerate() {
+                        let path = format!("{path}.signatures.{field}[{at}]");
+                        one(document, &path, name.as_str(), Kind::Signer, &signers, problems);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The clusters that providers stand for.
+fn clusters(set: &Set) -> BTreeSet<&str> {
+    let mut known = BTreeSet::new();
+    for (_, spec) in set.identity_providers() {
+        known.extend(spec.kubernetes.iter().map(|it| it.cluster.as_str()));
+        known.extend(spec.cluster_credential.iter().map(|it| it.cluster.as_str()));
+        let certificates = spec.client_certificates.iter();
+        known.extend(certificates.filter_map(|it| it.cluster.as_ref()).map(|it| it.as_str()));
+    }
+    known
+}
+
+/// Clusters may also come from claims, so only a near miss is told.
+fn clusters_known(
+    document: &Document,
+    path: &str,
+    named: &[TextGlob],
+    known: &BTreeSet<&str>,
+    problems: &mut Vec<Problem>,
+) {
+    for (index, glob) in named.iter().enumerate() {
+        let name = glob.as_str();
+        if is_pattern(name) || known.contains(name) {
+            continue;
+        }
+        if let Some(near) = nearest(name, known.iter().copied()) {
+            let path = format!("{path}[{index}]");
+            let message = format!("no IdentityProvider stands for cluster `{name}`");
+            let place = document.place_of(&path).clone();
+            let problem = Problem::new(place, path, message);
+            problems.push(problem.with_nearest(Some(near.to_owned())));
+        }
+    }
+}
+
+fn globs(
+    document: &Document,
+    path: &str,
+    named: &[TextGlob],
+    kind: Kind,
+    known: &BTreeSet<&str>,
+    problems: &mut Vec<Problem>,
+) {
+    for (index, glob) in named.iter().enumerate() {
+        if !is_pattern(glob.as_str()) {
+            one(document, &format!("{path}[{index}]"), glob.as_str(), kind, known, problems);
+        }
+    }
+}
+
+fn one(
+    document: &Document,
+    path: &str,
+    name: &str,
+    kind: Kind,
+    known: &BTreeSet<&str>,
+    problems: &mut Vec<Problem>,
+) {
+    if known.contains(name) {
+        return;
+    }
+    let near = nearest(name, known.iter().copied()).map(str::to_owned);
+    let message = format!("no {kind} is named `{name}`");
+    let problem = Problem::new(document.place_of(path).clone(), path, message);
+    problems.push(problem.with_nearest(near));
+}
+
+fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{'])
+}
