@@ -10,6 +10,8 @@ CREATE TABLE admission (
     last BIGINT NOT NULL,
     PRIMARY KEY (name, digest, environment)
 );
+-- What an environment was served, page by page.
+CREATE INDEX admission_by_environment ON admission (environment, name, digest);
 CREATE INDEX admission_by_age ON admission (last);
 
 -- Since when a policy's refusal is only a warning, because the environment runs the digest already.
@@ -24,12 +26,13 @@ CREATE TABLE softening (
 CREATE INDEX softening_by_age ON softening (since);
 
 -- A principal was permitted a manifest in a setting, so that it may have what the manifest reaches; or pushed a blob.
+-- The name comes first in the key, so that all leases under a name can be dropped by it.
 CREATE TABLE lease (
     principal TEXT NOT NULL,
     setting TEXT NOT NULL,
     name TEXT NOT NULL,
     digest TEXT NOT NULL,
     used BIGINT NOT NULL,
-    PRIMARY KEY (principal, setting, name, digest)
+    PRIMARY KEY (name, digest, principal, setting)
 );
 CREATE INDEX lease_by_age ON lease (used);

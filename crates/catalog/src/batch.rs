@@ -166,6 +166,9 @@ pub(crate) enum Verb {
         digest: Box<Digest>,
         used: Timestamp,
     },
+    DropLeases {
+        name: Name,
+    },
     ForgetUnused {
         leases_before: Timestamp,
         admissions_before: Timestamp,

@@ -155,9 +155,16 @@ impl Catalog {
         self.0.readers.with(|c| manifests::manifest(c, digest))
     }
 
-    /// Manifests that are content of `name` and list `child`, last used first.
+    /// Manifests that are content of `name`, as manifests, and list `child`, last used first. One that
+    /// lists it in two roles is there twice, side by side.
     pub fn listed_by(&self, name: &Name, child: &Digest, limit: u32) -> Result<Vec<Listed>, Error> {
         self.0.readers.with(|c| manifests::listed_by(c, name, child, limit))
+    }
+
+    /// Indexes that are content of `name`, as manifests, and list `child` as one of their manifests, last
+    /// used first.
+    pub fn parents(&self, name: &Name, child: &Digest, limit: u32) -> Result<Vec<Digest>, Error> {
+        self.0.readers.with(|c| manifests::parents(c, name, child, limit))
     }
 
     /// Manifests that list a digest, under whatever name, in order of digest.

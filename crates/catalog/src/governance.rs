@@ -18,6 +18,26 @@ pub struct AdmissionRow {
     pub last: Timestamp,
 }
 
+/// What one environment was served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdmittedRow {
+    /// The canonical name.
+    pub name: Name,
+    /// What was served.
+    pub digest: Digest,
+    /// The first time.
+    pub first: Timestamp,
+    /// The last time, coarse.
+    pub last: Timestamp,
+}
+
+impl AdmittedRow {
+    /// The cursor for the page after this row.
+    pub fn cursor(&self) -> (Name, Digest) {
+        (self.name.clone(), self.digest)
+    }
+}
+
 /// A policy's refusal is softened, because an environment runs the digest already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SofteningRow {
@@ -30,7 +50,8 @@ pub struct SofteningRow {
 }
 
 impl Batch {
-    /// Notes that an environment was served a digest. The first time stays; the last never goes back.
+    /// Notes that an environment was served a digest. The earliest time that was ever noted is the first,
+    /// the latest is the last, in whatever order they come.
     pub fn note_admission(
         &mut self,
         environment: &EnvironmentName,
@@ -38,8 +59,9 @@ impl Batch {
         digest: &Digest,
         at: Timestamp,
     ) {
+        let bytes = environment.as_str().len();
         let (environment, name) = (environment.clone(), name.clone());
-        self.push(Verb::Admit { environment, name, digest: Box::new(*digest), at }, 0);
+        self.push(Verb::Admit { environment, name, digest: Box::new(*digest), at }, bytes);
     }
 
     /// Notes that a policy's refusal is softened from now on. The first time stays.
@@ -51,9 +73,10 @@ impl Batch {
         policy: &str,
         at: Timestamp,
     ) {
+        let bytes = environment.as_str().len() + policy.len();
         let (environment, name) = (environment.clone(), name.clone());
         let (digest, policy) = (Box::new(*digest), policy.to_owned());
-        self.push(Verb::Soften { environment, name, digest, policy, at }, 0);
+        self.push(Verb::Soften { environment, name, digest, policy, at }, bytes);
     }
 
     /// Notes that a principal was permitted a manifest in a setting, or used that. Never goes back.
@@ -65,13 +88,19 @@ impl Batch {
         digest: &Digest,
         used: Timestamp,
     ) {
-        let bytes = principal.len();
+        let bytes = principal.len() + setting.as_str().len();
         let (principal, setting, name) = (principal.to_owned(), setting.clone(), name.clone());
         let verb = Verb::Lease { principal, setting, name, digest: Box::new(*digest), used };
         self.push(verb, bytes);
     }
 
-    /// Forgets leases and admissions not used since, at most `limit` of each.
+    /// Takes back every lease under a name, whoever has it.
+    pub fn drop_leases(&mut self, name: &Name) {
+        self.push(Verb::DropLeases { name: name.clone() }, 0);
+    }
+
+    /// Forgets leases and admissions not used since, at most `limit` of each, and the softenings that
+    /// began before and have no admission any more.
     pub fn forget_unused(
         &mut self,
         leases_before: Timestamp,
@@ -87,6 +116,16 @@ impl Catalog {
     /// Which environments were served a digest under a name.
     pub fn admissions(&self, name: &Name, digest: &Digest) -> Result<Vec<AdmissionRow>, Error> {
         self.read(|c| governance::admissions(c, name, digest))
+    }
+
+    /// What an environment was served, in order of name and digest, after a row of the page before.
+    pub fn admitted_in(
+        &self,
+        environment: &EnvironmentName,
+        after: Option<&(Name, Digest)>,
+        limit: u32,
+    ) -> Result<Vec<AdmittedRow>, Error> {
+        self.read(|c| governance::admitted_in(c, environment, after, limit))
     }
 
     /// Which refusals of a digest under a name are softened.

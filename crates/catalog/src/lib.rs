@@ -24,7 +24,7 @@ mod write;
 pub use batch::Batch;
 pub use catalog::{Catalog, Opened};
 pub use error::{Error, WriteError};
-pub use governance::{AdmissionRow, SofteningRow};
+pub use governance::{AdmissionRow, AdmittedRow, SofteningRow};
 pub use hosted::{
     BlobRow, Collection, Dead, DeadWhy, HostedUse, Kept, MarkQuery, Marked, PushedBlob,
     PushedManifest, SchemaVersion, TagEntry,

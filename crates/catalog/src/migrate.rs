@@ -1,4 +1,4 @@
-//! Numbered migrations, each one transaction; a copy of the file is made before the first of them.
+//! Numbered migrations, in one transaction; a copy of the file is made before the first of them.
 
 use crate::Error;
 use crate::file::{make_private, sync_directory, with_suffix};
@@ -90,8 +90,9 @@ fn snapshot_path(path: &Path, version: i64) -> std::path::PathBuf {
     with_suffix(path, &format!(".before-{version}"))
 }
 
-/// Brings the schema to the newest version. `path`: where a copy of an older one is put first, as
-/// `<file>.before-<version>`.
+/// Brings the schema to the newest version, in one transaction: a kill leaves the old schema or the
+/// newest, never one between that the copy would then be made of. `path`: where a copy of an older one
+/// is put first, as `<file>.before-<version>`.
 pub(crate) fn run(
     connection: &mut Connection,
     path: Option<&Path>,
@@ -105,18 +106,18 @@ pub(crate) fn run(
         snapshot(connection, path, known)?;
         tracing::warn!(path = %path.display(), from = found, to = known, "migrating the catalog");
     }
+    let all = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Asked again inside the transaction: another process may have been faster.
+    let now = pragma(&all, "user_version")?;
     for (version, sql) in (1..).zip(migrations) {
-        let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Asked again inside the transaction: another process may have been faster.
-        if pragma(&step, "user_version")? < version {
-            step.execute_batch(sql)?;
-            step.execute_batch(&format!(
+        if now < version {
+            all.execute_batch(sql)?;
+            all.execute_batch(&format!(
                 "PRAGMA user_version = {version}; PRAGMA application_id = {APPLICATION_ID};"
             ))?;
         }
-        step.commit()?;
     }
-    Ok(())
+    Ok(all.commit()?)
 }
 
 /// Copies the database as it is, whole and compact, under a name that tells which schema came next.

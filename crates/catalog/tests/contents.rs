@@ -185,6 +185,7 @@ fn manifests_and_what_they_list() {
     assert_eq!(listed[1].media_type, MediaType::parse("a/z").unwrap());
     assert_eq!(catalog.listed_by(&a, &digest("layer"), 1).unwrap(), listed[..1]);
     assert_eq!(catalog.listed_by(&a, &digest("config"), 9).unwrap()[0].role, Role::Config);
+    assert!(catalog.parents(&a, &digest("layer"), 9).unwrap().is_empty(), "as a layer alone");
     assert_eq!(catalog.parents_of(&digest("layer"), 9).unwrap().len(), 2);
     assert_eq!(catalog.parents_of(&digest("another"), 9).unwrap(), [digest("image")]);
 
@@ -332,4 +333,37 @@ async fn tickets_can_be_awaited_dropped_and_used_as_a_barrier() {
     batch.unpin(&name("a"), &Reference::Tag(tag("t")));
     assert_eq!(catalog.submit(batch).await, Err(WriteError::Closed));
     assert_eq!(catalog.status().gaps, 1);
+}
+
+#[test]
+fn what_came_as_a_blob_lists_nothing_and_only_indexes_are_parents() {
+    let catalog = Catalog::in_memory().unwrap();
+    let (here, there) = (name("a/x"), name("a/y"));
+    let as_manifest = |second| Content { is_manifest: true, ..blob(second) };
+    write(&catalog, |w| {
+        w.put_manifest(&manifest("index", vec![edge("image", Role::Child)]));
+        w.put_manifest(&manifest("newer", vec![edge("image", Role::Child)]));
+        w.put_manifest(&manifest("wrapper", vec![edge("image", Role::Layer)]));
+        for (second, word) in [(1, "index"), (2, "newer"), (3, "wrapper")] {
+            w.put_content(&here, &digest(word), as_manifest(second));
+            w.put_content(&there, &digest(word), blob(second));
+        }
+    })
+    .unwrap();
+    let listed = |name| -> Vec<_> {
+        let rows = catalog.listed_by(name, &digest("image"), 9).unwrap();
+        rows.into_iter().map(|row| row.manifest).collect()
+    };
+    assert_eq!(listed(&here), ["wrapper", "newer", "index"].map(digest));
+    assert!(listed(&there).is_empty());
+    assert_eq!(
+        catalog.parents(&here, &digest("image"), 9).unwrap(),
+        ["newer", "index"].map(digest)
+    );
+    assert_eq!(catalog.parents(&here, &digest("image"), 1).unwrap(), [digest("newer")]);
+    assert!(catalog.parents(&there, &digest("image"), 9).unwrap().is_empty());
+    // Asked for as a manifest there too, it is one.
+    write(&catalog, |w| w.put_content(&there, &digest("index"), as_manifest(9))).unwrap();
+    assert_eq!(listed(&there), [digest("index")]);
+    assert_eq!(catalog.parents(&there, &digest("image"), 9).unwrap(), [digest("index")]);
 }

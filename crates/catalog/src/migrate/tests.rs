@@ -1,7 +1,7 @@
 //! From each schema to the next, and back by the copy.
 
 use super::*;
-use crate::{Catalog, Opened, file};
+use crate::{Batch, Catalog, Opened, SchemaVersion, file};
 use oci::{Digest, Name, Tag};
 use rusqlite::params;
 use std::os::unix::fs::PermissionsExt;
@@ -108,7 +108,7 @@ fn the_first_schema_becomes_the_last_with_all_it_knew() {
     assert!(catalog.tag(&parsed[0], &tag).unwrap().is_some());
     assert_eq!((catalog.pins().unwrap().len(), catalog.jobs(9).unwrap().len()), (1, 1));
     // A name of before goes as any other.
-    let mut batch = crate::Batch::new();
+    let mut batch = Batch::new();
     batch.remove_tag(&parsed[0], &tag);
     catalog.submit(batch).wait().unwrap();
     assert_eq!(catalog.names(None, 9).unwrap(), parsed[1..]);
@@ -133,4 +133,42 @@ fn a_program_that_knows_only_the_first_schema_names_the_copy_to_go_back_to() {
     assert!(is_latest(&copied, &MIGRATIONS[..1]).unwrap());
     let contents = "SELECT COUNT(*) FROM content";
     assert_eq!(copied.query_row(contents, [], |row| row.get::<_, i64>(0)).unwrap(), 4);
+}
+
+#[test]
+fn the_second_schema_becomes_the_last_with_its_hosted_content() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = first_version(directory.path());
+    let mut connection = Connection::open(&path).unwrap();
+    run(&mut connection, None, &MIGRATIONS[..2]).unwrap();
+    let hosted = "UPDATE content SET is_hosted = 1 WHERE name = 'ghcr.io/x'; \
+        UPDATE blob SET is_held = 1; INSERT INTO hosted_use VALUES ('ghcr.io', 2, 14);";
+    connection.execute_batch(hosted).unwrap();
+    assert_eq!(pragma(&connection, "user_version").unwrap(), 2);
+    drop(connection);
+
+    let (catalog, opened) = Catalog::open(&path).unwrap();
+    assert_eq!(opened, Opened::Existing);
+    let (name, image) = (Name::parse("ghcr.io/x").unwrap(), Digest::sha256(b"image"));
+    assert!(catalog.content(&name, &image).unwrap().unwrap().is_hosted);
+    assert_eq!(catalog.hosted_use("ghcr.io").unwrap().bytes, 14);
+    assert!(catalog.admissions(&name, &image).unwrap().is_empty());
+    let prod = policy::EnvironmentName::new("prod");
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let mut batch = Batch::new();
+    batch.note_admission(&prod, &name, &image, at);
+    batch.note_softening(&prod, &name, &image, "baseline", at);
+    batch.note_lease("anonymous", &prod, &name, &image, at);
+    catalog.submit(batch).wait().unwrap();
+    assert!(catalog.close(std::time::Duration::from_secs(30)));
+
+    let (catalog, _) = Catalog::open(&path).unwrap();
+    assert_eq!(catalog.admissions(&name, &image).unwrap().len(), 1);
+    assert_eq!(catalog.softenings(&name, &image).unwrap().len(), 1);
+    assert_eq!(catalog.leases("anonymous", &prod, &name, &[image]).unwrap(), [(image, at)]);
+    assert!(catalog.close(std::time::Duration::from_secs(30)));
+    // What it was before is beside it.
+    let copy = directory.path().join("catalog.sqlite.before-3");
+    let found = Catalog::check_file(&copy).unwrap();
+    assert_eq!(found, SchemaVersion { found: 2, known: 3 });
 }

@@ -12,11 +12,18 @@ pub(crate) const EDGES: &str = "SELECT child, size_bytes, media_type, role FROM 
     WHERE parent = $1 ORDER BY position";
 
 /// CROSS JOIN keeps the order: first who lists it, by index, then one look-up for each. The other way
-/// round it would go through all that the name holds.
+/// round it would go through all that the name holds. What came to the name as a blob speaks for nothing,
+/// though its bytes be a manifest elsewhere: nobody decided about it here.
 pub(crate) const LISTED_BY: &str = "SELECT e.parent, e.size_bytes, e.media_type, e.role, \
     CASE WHEN c.private_to IS NULL THEN 1 ELSE 0 END \
     FROM edge e CROSS JOIN content c \
-    WHERE e.child = $2 AND c.name = $1 AND c.digest = e.parent ORDER BY c.last_used DESC, e.parent LIMIT $3";
+    WHERE e.child = $2 AND c.name = $1 AND c.digest = e.parent AND c.is_manifest = 1 \
+    ORDER BY c.last_used DESC, e.parent LIMIT $3";
+
+/// An artifact that lists a manifest as a layer is no parent of it.
+pub(crate) const PARENTS: &str = "SELECT e.parent FROM edge e CROSS JOIN content c \
+    WHERE e.child = $2 AND e.role = 'child' AND c.name = $1 AND c.digest = e.parent \
+    AND c.is_manifest = 1 ORDER BY c.last_used DESC, e.parent LIMIT $3";
 
 pub(crate) const PARENTS_OF: &str =
     "SELECT DISTINCT parent FROM edge WHERE child = $1 ORDER BY parent LIMIT $2";
@@ -66,6 +73,16 @@ pub(crate) fn listed_by(
             is_public: flag(row, 4)?,
         })
     })
+}
+
+pub(crate) fn parents(
+    connection: &Connection,
+    name: &Name,
+    child: &Digest,
+    limit: u32,
+) -> Result<Vec<Digest>> {
+    let params = params![name.as_str(), child.to_string(), limit];
+    all(connection, PARENTS, params, |row| digest(row, 0))
 }
 
 pub(crate) fn parents_of(

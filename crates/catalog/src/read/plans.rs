@@ -3,6 +3,7 @@
 use super::{content, governance, hosted, keep, manifests, mark, names, pins, tags};
 use crate::columns::prepare;
 use crate::file;
+use crate::write::governance::{DROP_LEASES, FORGET};
 
 /// The steps of SQLite's plan for a question.
 fn plan(sql: &str) -> Vec<String> {
@@ -31,6 +32,7 @@ fn every_question_of_a_request_is_answered_by_index() {
         manifests::MANIFEST,
         manifests::EDGES,
         manifests::LISTED_BY,
+        manifests::PARENTS,
         manifests::PARENTS_OF,
         manifests::REFERRERS,
         names::NEXT_CONTENT,
@@ -51,6 +53,7 @@ fn every_question_of_a_request_is_answered_by_index() {
         mark::LISTED,
         mark::BLOBS,
         governance::ADMISSIONS,
+        governance::ADMITTED_IN,
         governance::SOFTENINGS,
         governance::LEASE,
     ] {
@@ -62,9 +65,11 @@ fn every_question_of_a_request_is_answered_by_index() {
 
 #[test]
 fn listed_by_starts_from_the_child() {
-    let steps = plan(manifests::LISTED_BY);
-    assert!(steps[0].contains("USING INDEX edge_by_child (child=?)"), "{steps:#?}");
-    assert!(steps[1].contains("(name=? AND digest=?)"), "{steps:#?}");
+    for sql in [manifests::LISTED_BY, manifests::PARENTS] {
+        let steps = plan(sql);
+        assert!(steps[0].contains("edge_by_child (child=?)"), "{steps:#?}");
+        assert!(steps[1].contains("(name=? AND digest=?)"), "{steps:#?}");
+    }
 }
 
 #[test]
@@ -77,6 +82,7 @@ fn lists_are_read_in_the_order_of_an_index() {
         (hosted::HOSTED_HOLDERS, "COVERING INDEX content_by_digest"),
         (content::HOLDERS, "COVERING INDEX content_by_digest"),
         (hosted::OLD_MANIFESTS, "content_by_age"),
+        (governance::ADMITTED_IN, "admission_by_environment"),
     ] {
         let steps = plan(sql);
         assert!(steps[0].starts_with("SEARCH") && steps[0].contains(index), "{sql}\n{steps:#?}");
@@ -89,4 +95,12 @@ fn lists_are_read_in_the_order_of_an_index() {
 fn lost_content_is_found_without_looking_at_the_rest() {
     let steps = plan(hosted::LOST);
     assert!(steps[0].contains("content_lost") && steps.len() == 1, "{steps:#?}");
+}
+
+#[test]
+fn what_goes_is_found_by_index() {
+    for sql in FORGET.into_iter().chain([DROP_LEASES]) {
+        let steps = plan(sql);
+        assert!(!steps.iter().any(|step| step.starts_with("SCAN")), "{sql}\n{steps:#?}");
+    }
 }

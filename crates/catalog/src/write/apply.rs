@@ -84,6 +84,7 @@ fn apply_verb(c: &Connection, verb: &Verb) -> Result<(), Failure> {
         Verb::Lease { principal, setting, name, digest, used } => {
             governance::lease(c, principal, setting, name, digest, *used)
         }
+        Verb::DropLeases { name } => governance::drop_leases(c, name),
         Verb::ForgetUnused { leases_before, admissions_before, limit } => {
             governance::forget(c, *leases_before, *admissions_before, *limit)
         }

@@ -1,5 +1,5 @@
-//! What decisions leave behind. None of it expects anything: the latest use counts, and the first
-//! admission stays.
+//! What decisions leave behind. None of it expects anything: the latest use counts, and the earliest
+//! admission, whichever was written first.
 
 use super::Failure;
 use crate::columns::{execute, micros};
@@ -43,7 +43,7 @@ pub(super) fn soften(
 }
 
 const LEASE: &str = "INSERT INTO lease (principal, setting, name, digest, used) \
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (principal, setting, name, digest) DO UPDATE SET \
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name, digest, principal, setting) DO UPDATE SET \
     used = CASE WHEN excluded.used > lease.used THEN excluded.used ELSE lease.used END";
 
 pub(super) fn lease(
@@ -59,33 +59,35 @@ pub(super) fn lease(
     Ok(())
 }
 
-/// What was not used since: leases, admissions with what hangs on them. At most `limit` rows of each.
+/// Each takes a time and a limit: leases, admissions, and softenings without an admission.
+pub(crate) const FORGET: [&str; 3] = [
+    "DELETE FROM lease WHERE (name, digest, principal, setting) IN \
+     (SELECT name, digest, principal, setting FROM lease WHERE used < $1 ORDER BY used LIMIT $2)",
+    "DELETE FROM admission WHERE (name, digest, environment) IN \
+     (SELECT name, digest, environment FROM admission WHERE last < $1 ORDER BY last LIMIT $2)",
+    "DELETE FROM softening WHERE (name, digest, environment, policy) IN \
+     (SELECT name, digest, environment, policy FROM softening s WHERE since < $1 \
+     AND NOT EXISTS (SELECT 1 FROM admission a WHERE a.name = s.name \
+     AND a.digest = s.digest AND a.environment = s.environment) ORDER BY since LIMIT $2)",
+];
+
+/// What was not used since, with what hangs on it. At most `limit` rows of each, the oldest first.
 pub(super) fn forget(
     c: &Connection,
     leases_before: Timestamp,
     admissions_before: Timestamp,
     limit: u32,
 ) -> Result<(), Failure> {
-    for (sql, before) in [
-        (
-            "DELETE FROM lease WHERE (principal, setting, name, digest) IN \
-             (SELECT principal, setting, name, digest FROM lease WHERE used < $1 LIMIT $2)",
-            leases_before,
-        ),
-        (
-            "DELETE FROM admission WHERE (name, digest, environment) IN \
-             (SELECT name, digest, environment FROM admission WHERE last < $1 LIMIT $2)",
-            admissions_before,
-        ),
-        (
-            "DELETE FROM softening WHERE (name, digest, environment, policy) IN \
-             (SELECT name, digest, environment, policy FROM softening s WHERE since < $1 \
-             AND NOT EXISTS (SELECT 1 FROM admission a WHERE a.name = s.name \
-             AND a.digest = s.digest AND a.environment = s.environment) LIMIT $2)",
-            admissions_before,
-        ),
-    ] {
+    let times = [leases_before, admissions_before, admissions_before];
+    for (sql, before) in FORGET.into_iter().zip(times) {
         execute(c, sql, params![micros(before), limit])?;
     }
+    Ok(())
+}
+
+pub(crate) const DROP_LEASES: &str = "DELETE FROM lease WHERE name = $1";
+
+pub(super) fn drop_leases(c: &Connection, name: &Name) -> Result<(), Failure> {
+    execute(c, DROP_LEASES, params![name.as_str()])?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The one way in: a bounded queue, one thread, many batches in one transaction.
 
 mod apply;
-mod governance;
+pub(crate) mod governance;
 mod hosted;
 mod judged;
 mod keep;
