@@ -1,5 +1,7 @@
 //! What decisions leave behind, and what they find again.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use catalog::{Batch, Catalog};
 use jiff::Timestamp;
 use oci::{Digest, Name};

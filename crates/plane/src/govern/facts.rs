@@ -225,9 +225,9 @@ async fn tags_of(core: &Arc<Core>, name: &Name, digest: &Digest) -> Option<BTree
 
 async fn parents(core: &Arc<Core>, name: &Name, digest: &Digest) -> BTreeSet<Digest> {
     let (asked, child) = (name.clone(), *digest);
-    let read = move |shelf: &Shelf| shelf.catalog.listed_by(&asked, &child, PARENTS_MAX);
+    let read = move |shelf: &Shelf| shelf.catalog.parents(&asked, &child, PARENTS_MAX);
     let mut all: BTreeSet<Digest> = match core.shelf.blocking(read).await {
-        Some(Ok(rows)) => rows.into_iter().map(|row| row.manifest).collect(),
+        Some(Ok(indexes)) => indexes.into_iter().collect(),
         _ => BTreeSet::new(),
     };
     all.extend(core.govern.kin.parents(name, digest).iter().copied());

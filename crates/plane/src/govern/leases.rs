@@ -44,6 +44,13 @@ impl Key {
             digest: *digest,
         }
     }
+
+    /// Of a blob that the caller pushed. Kept apart: whoever pushes the bytes of a refused manifest as a
+    /// blob was not permitted that manifest, nor what it lists.
+    fn pushed(caller: &Caller, name: &Name, blob: &Digest) -> Self {
+        let key = Self::of(caller, name, blob);
+        Self { setting: EnvironmentName::new(&format!("{}/pushed", key.setting)), ..key }
+    }
 }
 
 pub(crate) struct Leases {
@@ -82,7 +89,7 @@ impl Leases {
 
     /// The caller pushed a blob, which no manifest holds yet.
     pub(crate) fn grant_own(&self, core: &Core, caller: &Caller, name: &Name, blob: &Digest) {
-        self.renew(core, Key::of(caller, name, blob), core.shelf.clock.now());
+        self.renew(core, Key::pushed(caller, name, blob), core.shelf.clock.now());
     }
 
     /// Notes a use; whether the lease was not in memory.
@@ -117,7 +124,7 @@ impl Leases {
             self.renew(core, Key { digest: manifest, ..key }, now);
             return Some(BlobGrounds::Lease { manifest });
         }
-        self.held.get(&key).map(|_| BlobGrounds::OwnPush)
+        self.held.get(&Key::pushed(caller, name, blob)).map(|_| BlobGrounds::OwnPush)
     }
 
     /// What speaks for a blob, as the catalog knows: a lease on one of the manifests that reach it, or
@@ -140,18 +147,13 @@ impl Leases {
                 return Some(BlobGrounds::Lease { manifest: *manifest });
             }
         }
-        let asked: Vec<Digest> = manifests.iter().copied().chain([*blob]).collect();
-        let (principal, setting) = (key.principal.clone(), key.setting.clone());
-        let canonical = name.clone();
-        let read =
-            move |shelf: &Shelf| shelf.catalog.leases(&principal, &setting, &canonical, &asked);
-        let rows = core.shelf.blocking(read).await?.ok()?;
+        let own = Key::pushed(caller, name, blob);
         let oldest = now.checked_sub(SignedDuration::try_from(LEASE_TTL).ok()?).ok()?;
-        let (held, _) = rows.into_iter().find(|(_, used)| *used > oldest)?;
-        if held == *blob {
-            self.renew(core, key, now);
+        let Some(held) = written(core, &key, manifests, oldest).await else {
+            written(core, &own, &[*blob], oldest).await?;
+            self.renew(core, own, now);
             return Some(BlobGrounds::OwnPush);
-        }
+        };
         self.blobs.insert(key.clone(), held);
         self.renew(core, Key { digest: held, ..key }, now);
         Some(BlobGrounds::Lease { manifest: held })
@@ -170,6 +172,20 @@ impl Leases {
         self.grant(core, caller, name, manifest, now);
         self.blobs.insert(Key::of(caller, name, blob), manifest.digest);
     }
+}
+
+/// The first of these digests that the catalog knows a lease on, used since `oldest`. The rest as in `key`.
+async fn written(
+    core: &Arc<Core>,
+    key: &Key,
+    digests: &[Digest],
+    oldest: Timestamp,
+) -> Option<Digest> {
+    let (key, asked) = (key.clone(), digests.to_vec());
+    let read =
+        move |shelf: &Shelf| shelf.catalog.leases(&key.principal, &key.setting, &key.name, &asked);
+    let rows = core.shelf.blocking(read).await?.ok()?;
+    rows.into_iter().find(|(_, used)| *used > oldest).map(|(digest, _)| digest)
 }
 
 /// Blobs of one manifest that are put into memory at once; the rest are found when they are asked for.
