@@ -302,7 +302,7 @@ fn short(text: &str) -> String {
 }
 
 /// A size for people, with one decimal where it is not whole.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let unit = (bytes.max(1).ilog2() / 10) as usize;
     let scale = 1u64 << (10 * unit);

@@ -6,6 +6,7 @@
 //! (contracts §3).
 
 mod access;
+mod artifact;
 mod caller;
 pub mod cel;
 mod decide;
@@ -43,7 +44,8 @@ pub use pattern::{NamePattern, PatternError, TagPattern, TextPattern};
 pub use permit::{Permit, SystemPermit};
 pub use principal::{Principal, PrincipalKind};
 pub use rules::{
-    AlreadyAdmitted, ArtifactPolicy, Check, CompiledRule, Effect, Enforcement, Evaluation, Match,
-    Mode, OnUnknown, Outcome, Policies, Posture, Question, RuleOutcome, Verdict,
+    Age, AlreadyAdmitted, ArtifactPolicy, BaseImage, Cel, Check, CompiledRule, Effect, Enforcement,
+    Evaluation, Evidence, Lists, Match, Mode, OnUnknown, Outcome, Pairs, Policies, Posture,
+    Promotion, Question, RuleOutcome, Tags, Verdict,
 };
 pub use subject::{Subject, Who};

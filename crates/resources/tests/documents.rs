@@ -102,18 +102,18 @@ fn every_error_names_file_line_field_and_the_nearest_name() {
                 "spec: { allow: [{ subjects: [{ kind: Group }], actions: [Pull], \
                     repositories: ['**'] }] }\n",
             ),
-            "a.yaml:4:38: spec.allow[0].subjects[0].kind: Group needs an identity provider, which \
-             is not enforced by this version; remove it or upgrade; only Anonymous is enforced",
+            "a.yaml:4:38: spec.allow[0].subjects[0].kind: a Group needs its name; for everybody write \
+             Authenticated",
         ),
         (
             access(
                 "spec: { allow: [{ subjects: [{ kind: Anonymous, networks: [10.0.0.1/8] }], \
-                    actions: [Pull], repositories: ['**'], environments: [prod] }] }\n",
+                    actions: [Pull], repositories: ['**'], environments: [''] }] }\n",
             ),
             "a.yaml:4:60: spec.allow[0].subjects[0].networks[0]: 10.0.0.1/8 has bits set beyond \
              /8; write the network's own address\n\
-             a.yaml:4:115: spec.allow[0].environments: not enforced by this version; remove it or \
-             upgrade",
+             a.yaml:4:130: spec.allow[0].environments[0]: a pattern may not be empty; write one such \
+             as shop-*",
         ),
         (
             with_spec("Plane", "spec: { posture: Observe }\n"),
@@ -121,13 +121,12 @@ fn every_error_names_file_line_field_and_the_nearest_name() {
         ),
         (
             with_spec("Repositroy", "spec: {}\n"),
-            "a.yaml:2:7: kind: \"Repositroy\" is not one of: AccessPolicy, Plane, Repository, \
-             Upstream; did you mean `Repository`?",
+            "a.yaml:2:7: kind: \"Repositroy\" is not one of: AccessPolicy, ArtifactPolicy, Environment, \
+             IdentityProvider, Plane, Repository, Signer, Upstream; did you mean `Repository`?",
         ),
         (
-            with_spec("ArtifactPolicy", "spec: {}\n"),
-            "a.yaml:2:7: kind: ArtifactPolicy is not enforced by this version; remove it or \
-             upgrade",
+            with_spec("Waiver", "spec: {}\n"),
+            "a.yaml:2:7: kind: Waiver is not enforced by this version; remove it or upgrade",
         ),
         (
             "apiVersion: v1\nkind: ConfigMap\n".to_owned(),

@@ -1,6 +1,10 @@
-//! One rule: what it looks at. To be filled in.
+//! One rule: what it looks at, and what it finds.
 
-use super::OnUnknown;
+use super::checks::{self, Age, BaseImage, Cel, Evidence, Lists, Pairs, Promotion, Tags};
+use super::evaluation::Outcome;
+use super::{OnUnknown, Question};
+use crate::{ArtifactKind, NamePattern, Needs, TextPattern};
+use jiff::Timestamp;
 use std::sync::Arc;
 
 /// One rule of a policy.
@@ -18,8 +22,154 @@ pub struct CompiledRule {
 
 /// What a rule looks at.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Check {
-    /// Nothing that exists yet.
-    Nothing,
+    /// Canonical names.
+    Repositories(Lists<NamePattern>),
+    /// Names of Upstreams; what is hosted here has none, and passes.
+    Upstreams(Lists<TextPattern>),
+    /// Tags.
+    Tags(Tags),
+    /// `os/architecture[/variant]` of an image; any of these.
+    Platforms(Vec<TextPattern>),
+    /// Most bytes of manifest, config and layers together.
+    Size {
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// Of manifest, config and layers.
+    MediaTypes(Lists<TextPattern>),
+    /// How old it is.
+    Age(Age),
+    /// Labels of an image.
+    Labels(Pairs),
+    /// Annotations of a manifest.
+    Annotations(Pairs),
+    /// What an image says that it is made from.
+    BaseImage(BaseImage),
+    /// Licences that it says it has.
+    Licences(Lists<TextPattern>),
+    /// That another environment was served it for so long.
+    Promotion(Promotion),
+    /// What this version does not verify yet.
+    Evidence(Evidence),
+    /// An expression.
+    Cel(Cel),
+}
+
+/// What one rule found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Finding {
+    pub(super) outcome: Outcome,
+    pub(super) reason: String,
+    pub(super) remedy: String,
+    /// When time alone changes it.
+    pub(super) until: Option<Timestamp>,
+    /// It only ever warns.
+    pub(super) warns: bool,
+}
+
+impl Finding {
+    pub(super) fn new(
+        outcome: Outcome,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let (reason, remedy) = (reason.into(), remedy.into());
+        Self { outcome, reason, remedy, until: None, warns: false }
+    }
+
+    pub(super) fn pass() -> Self {
+        Self::new(Outcome::Pass, "", "")
+    }
+
+    pub(super) fn not_applicable() -> Self {
+        Self::new(Outcome::NotApplicable, "", "")
+    }
+
+    pub(super) fn refuses(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Outcome::Refuses, reason, remedy)
+    }
+
+    pub(super) fn until(mut self, until: Option<Timestamp>) -> Self {
+        self.until = until;
+        self
+    }
+}
+
+impl Check {
+    /// What it finds.
+    pub(super) fn judge(&self, question: &Question<'_>) -> Finding {
+        if self.is_of_images() && is_index(question) {
+            return Finding::not_applicable();
+        }
+        match self {
+            Self::Repositories(lists) => checks::repositories(lists, question),
+            Self::Upstreams(lists) => checks::upstreams(lists, question),
+            Self::Tags(tags) => tags.judge(question),
+            Self::Platforms(allow) => checks::platforms(allow, question),
+            Self::Size { max_bytes } => checks::size(*max_bytes, question),
+            Self::MediaTypes(lists) => checks::media_types(lists, question),
+            Self::Age(age) => age.judge(question),
+            Self::Labels(pairs) => checks::labels(pairs, question),
+            Self::Annotations(pairs) => checks::annotations(pairs, question),
+            Self::BaseImage(base) => base.judge(question),
+            Self::Licences(lists) => checks::licences(lists, question),
+            Self::Promotion(promotion) => promotion.judge(question),
+            Self::Evidence(evidence) => evidence.judge(),
+            Self::Cel(cel) => cel.judge(question),
+        }
+    }
+
+    /// What it finds from the question alone, before anything is asked of anybody; `None`: it needs
+    /// more.
+    pub(super) fn judge_intent(&self, question: &Question<'_>) -> Option<Finding> {
+        match self {
+            Self::Repositories(lists) => Some(checks::repositories(lists, question)),
+            Self::Upstreams(lists) => Some(checks::upstreams(lists, question)),
+            Self::Tags(tags) => tags.judge_intent(question),
+            _ => None,
+        }
+    }
+
+    /// Which facts it needs.
+    pub(super) fn needs(&self) -> Needs {
+        match self {
+            Self::Repositories(_)
+            | Self::Upstreams(_)
+            | Self::Size { .. }
+            | Self::MediaTypes(_)
+            | Self::Annotations(_)
+            | Self::Evidence(_) => Needs::default(),
+            Self::Tags(tags) => Needs { tags: tags.judges_artifacts(), ..Needs::default() },
+            Self::Platforms(_) | Self::Labels(_) | Self::BaseImage(_) | Self::Licences(_) => {
+                Needs { config: true, ..Needs::default() }
+            }
+            Self::Age(age) => age.needs(),
+            Self::Promotion(_) => Needs { admissions: true, ..Needs::default() },
+            Self::Cel(cel) => cel.needs(),
+        }
+    }
+
+    /// Whether an index is not judged by it, but each image in it.
+    fn is_of_images(&self) -> bool {
+        match self {
+            Self::Platforms(_)
+            | Self::Size { .. }
+            | Self::Labels(_)
+            | Self::BaseImage(_)
+            | Self::Licences(_) => true,
+            Self::Age(age) => age.needs().config,
+            Self::Cel(cel) => cel.is_of_images(),
+            _ => false,
+        }
+    }
+
+    /// Whether it looks at who asks or from where.
+    pub(super) fn looks_at_principal(&self) -> bool {
+        matches!(self, Self::Cel(cel) if cel.looks_at_principal())
+    }
+}
+
+fn is_index(question: &Question<'_>) -> bool {
+    question.facts.manifest.as_ref().is_some_and(|it| it.kind == ArtifactKind::Index)
 }

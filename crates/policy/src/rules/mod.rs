@@ -5,10 +5,15 @@
 //! and in a replay.
 
 mod check;
+mod checks;
+mod effect;
 mod evaluation;
 mod policies;
+#[cfg(test)]
+mod tests;
 
 pub use check::{Check, CompiledRule};
+pub use checks::{Age, BaseImage, Cel, Evidence, Lists, Pairs, Promotion, Tags};
 pub use evaluation::{Effect, Evaluation, Outcome, RuleOutcome, Verdict};
 pub use policies::{
     AlreadyAdmitted, ArtifactPolicy, Enforcement, Match, Mode, OnUnknown, Policies, Posture,

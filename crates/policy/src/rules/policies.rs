@@ -1,6 +1,7 @@
-//! Policies of a view, and which of them speak of a request. To be filled in.
+//! Policies of a view, and which of them speak of a request.
 
-use super::{CompiledRule, Evaluation};
+use super::effect::Effects;
+use super::{CompiledRule, Evaluation, Outcome};
 use crate::{
     Action, ArtifactKind, Caller, Facts, Intent, NamePattern, Needs, Purpose, TextPattern,
 };
@@ -146,32 +147,119 @@ impl Policies {
         self.posture
     }
 
+    /// Those that could match, whatever the artifact turns out to be.
+    fn concerning<'a>(
+        &'a self,
+        caller: &'a Caller,
+        intent: &'a Intent,
+    ) -> impl Iterator<Item = &'a ArtifactPolicy> {
+        self.list.iter().filter(move |policy| policy.matches.may_concern(caller, intent))
+    }
+
     /// Whether some policy could match, whatever the artifact turns out to be.
-    pub fn may_concern(&self, _caller: &Caller, _intent: &Intent) -> bool {
-        !self.list.is_empty()
+    pub fn may_concern(&self, caller: &Caller, intent: &Intent) -> bool {
+        self.concerning(caller, intent).next().is_some()
     }
 
     /// Which facts the policies that could match need.
-    pub fn needs(&self, _caller: &Caller, _intent: &Intent) -> Needs {
-        Needs::default()
+    pub fn needs(&self, caller: &Caller, intent: &Intent) -> Needs {
+        self.concerning(caller, intent).fold(Needs::default(), |needs, policy| {
+            let of_policy =
+                Needs { admissions: policy.already_admitted.is_some(), ..Needs::default() };
+            let rules = policy.rules.iter().map(|rule| rule.check.needs());
+            rules.fold(needs.and(of_policy), Needs::and)
+        })
     }
 
     /// Whether some rule of some policy that could match looks at who asks, so that answers for one
     /// principal are none for another.
-    pub fn looks_at_principal(&self, _caller: &Caller, _intent: &Intent) -> bool {
-        false
+    pub fn looks_at_principal(&self, caller: &Caller, intent: &Intent) -> bool {
+        self.concerning(caller, intent)
+            .any(|policy| policy.rules.iter().any(|rule| rule.check.looks_at_principal()))
     }
 
     /// The rules that need the intent alone: allowed repositories, upstreams of the candidate, refused
-    /// tags. Judged before any upstream is asked (contracts §1).
-    pub fn evaluate_intent(&self, _question: &Question<'_>) -> Evaluation {
-        Evaluation::default()
+    /// tags. Judged before any upstream is asked (contracts §1). What could still be softened, or is
+    /// about some kinds of artifact only, is left to the whole evaluation.
+    pub fn evaluate_intent(&self, question: &Question<'_>) -> Evaluation {
+        let mut effects = Effects::default();
+        for policy in self.concerning(question.caller, question.intent) {
+            if policy.already_admitted.is_some() || !policy.matches.artifacts.is_empty() {
+                continue;
+            }
+            for rule in &policy.rules {
+                if let Some(finding) = rule.check.judge_intent(question) {
+                    effects.add(policy, rule, finding, question);
+                }
+            }
+        }
+        effects.finish()
     }
 
     /// All rules of all policies that match.
-    pub fn evaluate(&self, _question: &Question<'_>) -> Evaluation {
-        Evaluation::default()
+    pub fn evaluate(&self, question: &Question<'_>) -> Evaluation {
+        let mut effects = Effects::default();
+        for policy in self.concerning(question.caller, question.intent) {
+            if !policy.matches.speaks_of_kind(question.facts) {
+                continue;
+            }
+            for rule in &policy.rules {
+                effects.add(policy, rule, rule.check.judge(question), question);
+            }
+        }
+        effects.finish()
     }
 
-    pub fn hides(&self, _question: &Question<'_>) -> bool { false }
+    /// Whether a policy that hides what it refuses refuses this, as far as is known: what is unknown
+    /// hides nothing.
+    pub fn hides(&self, question: &Question<'_>) -> bool {
+        let hiding = self.concerning(question.caller, question.intent).filter(|it| it.hides);
+        hiding.filter(|policy| policy.matches.is_known_to_speak_of(question.facts)).any(|policy| {
+            let mut effects = Effects::default();
+            for rule in &policy.rules {
+                let finding = rule.check.judge(question);
+                if finding.outcome == Outcome::Refuses {
+                    effects.add(policy, rule, finding, question);
+                }
+            }
+            effects.finish().verdict() == super::Verdict::Refuse
+        })
+    }
+}
+
+impl Match {
+    /// Whether all but the kind of artifact fits. A caller with two environments or purposes is spoken
+    /// of by what speaks of either.
+    fn may_concern(&self, caller: &Caller, intent: &Intent) -> bool {
+        let actions: &[Action] =
+            if self.actions.is_empty() { &[Action::Pull] } else { &self.actions };
+        let any_text = |patterns: &[TextPattern], text: &str| {
+            patterns.iter().any(|pattern| pattern.matches(text))
+        };
+        actions.contains(&intent.action)
+            && (self.purposes.is_empty()
+                || caller.setting.purposes().any(|it| self.purposes.contains(&it)))
+            && (self.environments.is_empty()
+                || caller
+                    .setting
+                    .environments()
+                    .any(|it| any_text(&self.environments, it.as_str())))
+            && (self.clusters.is_empty()
+                || caller.cluster().is_some_and(|it| any_text(&self.clusters, it)))
+            && (self.repositories.is_empty()
+                || intent.name.as_ref().is_some_and(|name| {
+                    self.repositories.iter().any(|pattern| pattern.matches(name))
+                }))
+    }
+
+    /// Whether the kind of artifact fits; one that is not known may be any.
+    fn speaks_of_kind(&self, facts: &Facts) -> bool {
+        self.artifacts.is_empty()
+            || facts.manifest.as_ref().is_none_or(|it| self.artifacts.contains(&it.kind))
+    }
+
+    fn is_known_to_speak_of(&self, facts: &Facts) -> bool {
+        self.artifacts.is_empty()
+            || facts.manifest.as_ref().is_some_and(|it| self.artifacts.contains(&it.kind))
+    }
 }

@@ -1,0 +1,1 @@
+//! Tables of rules: what each says of what.
