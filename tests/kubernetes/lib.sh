@@ -254,7 +254,8 @@ manifest_url() { printf '%s/v2/up.example.test/%s/manifests/%s' "$PLANE_URL" "$1
 # pull STATUS TEXT IMAGE TOKEN: the manifest, with the token as it is; the answer has that status. Its body is in $BODY.
 pull() {
   local status=$1 text=$2 image=$3 token=$4
-  ask "$DIR/answer" "$(manifest_url "$image")" -H "Authorization: Bearer $token"
+  AUTHORIZATION="Authorization: Bearer $token"
+  ask "$DIR/answer" "$(manifest_url "$image")" -H "$AUTHORIZATION"
   BODY=$(head -c 4000 "$DIR/answer" 2>/dev/null || true)
   same "$text" "$status" "$STATUS"
   [[ $status == "$STATUS" ]] || note "${BODY:-$SAID}"
@@ -271,3 +272,12 @@ docker_config() {
   (umask 077 && jq -n --arg host "$PLANE" --arg auth "$(printf '%s:%s' "$2" "$3" | base64 -w 0)" \
     '{ auths: { ($host): { auth: $auth } } }' >"$1")
 }
+
+# decided FILTER: of the decision that the last answer to `pull` names, asked for by whom it was about.
+decided() {
+  local id
+  id=$(header Lockgate-Decision)
+  curl -sS -m 10 "$PLANE_URL/api/v1/decisions/$id" -H "$AUTHORIZATION" | jq -r "$1 // empty" 2>/dev/null || true
+}
+# principal TEXT KEY: who the plane took the last request's client for.
+principal() { same "$1" "$2" "$(decided .principalKey)"; }

@@ -1,0 +1,99 @@
+# From a pod's service account to a pull: the settings that `lockgate client-config kubelet` prints, the kubelet's own code
+# with tokens of a real API server, our plugin, and clients that show the plane what it gave.
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+PLANE="127.0.0.1:$(free_port)"
+PLANE_URL="http://$PLANE"
+usual_resources
+jwks a >"$DIR/a.jwks"
+printf 'of-this-run-only\n' >"$DIR/nodes-of-a"
+chmod 600 "$DIR/nodes-of-a"
+put identity < <(
+  kubernetes_provider cluster-a "issuer: $ISSUER, audience: $AUDIENCE, cluster: a, jwksFile: $DIR/a.jwks"
+  cat <<YAML
+apiVersion: lockgate.dev/v1alpha1
+kind: IdentityProvider
+metadata: { name: nodes-of-a }
+spec: { clusterCredential: { cluster: a, secretFile: $DIR/nodes-of-a } }
+YAML
+)
+put access < <(
+  allow shop 'kind: ServiceAccount, cluster: a, namespace: shop, name: web' '"up.example.test/shop/**"'
+  allow payments 'kind: ServiceAccount, cluster: a, namespace: payments' '"up.example.test/payments/**"'
+  allow nodes 'kind: Node, cluster: a' '"up.example.test/of-a/**"'
+)
+start_plane
+mkdir -p "$DIR/bin"
+ln -s "$LOCKGATE_BIN" "$DIR/bin/lockgate-credential-provider"
+image() { printf '%s/up.example.test/%s:1' "$PLANE" "$1"; }
+
+# ---- what the operator is told to set up
+
+check 'client-config kubelet prints the settings' "$LOCKGATE_BIN" client-config kubelet --plane "$PLANE_URL" --audience "$AUDIENCE"
+printf '%s\n' "$OUT" >"$DIR/config.yaml"
+for word in --image-credential-provider-config --image-credential-provider-bin-dir request-serviceaccounts-token-audience; do
+  contains "and says what else is needed: $word" "$word" "$OUT"
+done
+contains 'a provider that gives the token itself says so' 'cacheType: Token' "$OUT"
+
+drive() { driver "$DIR/config.yaml" "$DIR/bin" a >"$DIR/answers" 2>"$DIR/said"; }
+# username N / password N: of the plane, in the N-th answer.
+username() { sed -n "$1p" "$DIR/answers" | jq -r --arg host "$PLANE" '.auth[$host].username // empty'; }
+password() { sed -n "$1p" "$DIR/answers" | jq -r --arg host "$PLANE" '.auth[$host].password // empty'; }
+
+allow_audience a "$AUDIENCE"
+drive < <(question shop web "$(image shop/app)"; question payments web "$(image shop/app)"
+  question shop worker "$(image shop/app)"; question shop web "$(image shop/app)"; question shop web other.example.test/app:1)
+same 'the kubelet takes the settings and the plugin' 5 "$(wc -l <"$DIR/answers")"
+nothing 'without a complaint' "$(grep -E '^[EW][0-9]' "$DIR/said" || true)"
+same 'credentials for the plane' k8s "$(username 1)"
+same 'are the token of the pod'\''s service account' "system:serviceaccount:shop:web $AUDIENCE" \
+  "$(token_part "$(password 1)" 2 | jq -r '.sub + " " + .aud[0]')"
+same 'of the pod' web-1 "$(token_part "$(password 1)" 2 | jq -r '."kubernetes.io".pod.name')"
+same 'another account, of the same registry and a moment later, has its own' system:serviceaccount:payments:web \
+  "$(token_part "$(password 2)" 2 | jq -r .sub)"
+same 'and so has another of the same namespace' system:serviceaccount:shop:worker "$(token_part "$(password 3)" 2 | jq -r .sub)"
+same 'the first has the same as before' "$(password 1)" "$(password 4)"
+same 'no other registry is given any' '{}' "$(sed -n 5p "$DIR/answers" | jq -c .auth)"
+same 'the kubelet knows whose they are' 'shop/web' "$(sed -n 1p "$DIR/answers" | jq -r '.serviceAccount | .Namespace + "/" + .Name')"
+
+# ---- the pull
+
+# fetches CLIENT N IMAGE DIRECTORY: with the credentials of the N-th answer.
+fetches() {
+  mkdir -p "$4"
+  docker_config "$4/config.json" "$(username "$2")" "$(password "$2")"
+  case $1 in
+    skopeo) skopeo copy --authfile "$4/config.json" --src-tls-verify=false "docker://$(image "$3")" "dir:$4/image" ;;
+    crane) DOCKER_CONFIG="$4" "$tools/bin/crane" pull --insecure "$(image "$3")" "$4/image.tar" ;;
+  esac
+}
+export -f fetches docker_config username password image
+export PLANE tools
+for client in skopeo crane; do
+  check "$client pulls as shop/web" bash -c "fetches $client 1 shop/app '$DIR/$client-shop'"
+  refused "$client does not as payments/web" bash -c "fetches $client 2 shop/app '$DIR/$client-payments'"
+  contains "$client says that it is refused" "DENIED" "${OUT^^}"
+  contains "$client says who it was" system:serviceaccount:payments:web "$OUT"
+  check "$client pulls as payments/web what is theirs" bash -c "fetches $client 2 payments/app '$DIR/$client-theirs'"
+done
+same 'the image of the upstream' "$DIGEST" "sha256:$(sha256_of "$DIR/skopeo-shop/image/manifest.json")"
+pull 200 'the same by its token' shop/app "$(password 1)"
+principal 'is known as the service account' ServiceAccount:cluster-a:system:serviceaccount:shop:web
+same 'that pulls to deploy' Deploy "$(decided .purpose)"
+pull 403 'another account of the namespace is refused' shop/app "$(password 3)"
+same 'with the code that clients know' DENIED "$(jq -r '.errors[0].code' <<<"$BODY")"
+contains 'and the reason' system:serviceaccount:shop:worker "$(jq -r '.errors[0].message' <<<"$BODY")"
+
+# ---- the plugin by itself
+
+request() { jq -nc --arg image "$1" --arg token "$2" '{ apiVersion: "credentialprovider.kubelet.k8s.io/v1", kind: "CredentialProviderRequest", image: $image, serviceAccountToken: $token } | del(.. | select(. == ""))'; }
+plugin() { request "$@" | timeout 20 "$DIR/bin/lockgate-credential-provider" 2>&1; }
+answer=$(plugin "$(image shop/app)" a-token)
+same 'its answer is of the version that was asked' credentialprovider.kubelet.k8s.io/v1 "$(jq -r .apiVersion <<<"$answer")"
+same 'nothing is to be remembered' '0s Registry' "$(jq -r '.cacheDuration + " " + .cacheKeyType' <<<"$answer")"
+same 'it is a subcommand as well' "$answer" "$(request "$(image shop/app)" a-token | "$LOCKGATE_BIN" credential-provider)"
+code=0
+said=$(plugin "$(image shop/app)" '') || code=$?
+same 'without a token it fails' yes "$([[ $code -ne 0 && $code -ne 124 ]] && echo yes)"
+contains 'and says what to set' tokenAttributes "$said"
