@@ -74,7 +74,7 @@ impl View {
         let providers = providers::build(&set, before, metrics, &mut problems);
         let access = access::build(&set, &mut problems).with_providers(!providers.is_empty());
         let environments = environments::build(&set, &mut problems);
-        let policies = policies::build(&set, &environments, &mut problems);
+        let policies = policies::build(&set, &mut problems);
         let store = store::build(&set, before.is_none(), &mut problems);
         Problems::check(problems)?;
         Ok(Self {
