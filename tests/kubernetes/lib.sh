@@ -211,7 +211,7 @@ start_upstream_registry() {
   done
   DIGEST=$("$tools/bin/crane" digest --insecure "$REGISTRY/${IMAGES[0]}:1")
 }
-readonly IMAGES=(shop/app payments/app of-a/app of-b/app)
+readonly IMAGES=(shop/app payments/app of-a/app of-b/app of-c/app)
 
 # kubernetes_provider NAME SPEC: SPEC is YAML in flow form, without its braces.
 kubernetes_provider() {

@@ -18,17 +18,17 @@ suites=("$@")
 for suite in "${suites[@]}"; do
   [[ -f $kubernetes/suites/$suite.sh ]] || { echo "run.sh: no suite $suite; there are: ${ALL_SUITES[*]}" >&2; exit 64; }
 done
-missing=0
+incomplete=0
 for program in etcd kube-apiserver credential-plugin-driver; do
-  [[ -x $tools/bin/$program ]] || { echo "run.sh: $program is missing; tests/kubernetes/install.sh builds it" >&2; missing=1; }
+  [[ -x $tools/bin/$program ]] || { echo "run.sh: $program is missing; tests/kubernetes/install.sh builds it" >&2; incomplete=1; }
 done
 for program in crane distribution; do
-  [[ -x $tools/bin/$program ]] || { echo "run.sh: $program is missing; tests/clients/install.sh builds it" >&2; missing=1; }
+  [[ -x $tools/bin/$program ]] || { echo "run.sh: $program is missing; tests/clients/install.sh builds it" >&2; incomplete=1; }
 done
 for program in curl jq openssl python3 skopeo; do
-  command -v "$program" >/dev/null || { echo "run.sh: $program is missing; tests/clients/install.sh installs it" >&2; missing=1; }
+  command -v "$program" >/dev/null || { echo "run.sh: $program is missing; tests/clients/install.sh installs it" >&2; incomplete=1; }
 done
-[[ $missing -eq 0 ]] || exit 1
+[[ $incomplete -eq 0 ]] || exit 1
 
 ROOT=$(cd "$kubernetes/../.." && pwd)
 if [[ -z ${LOCKGATE_BIN:-} ]]; then

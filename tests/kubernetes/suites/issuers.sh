@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC1091,SC2153
 # Service-account tokens of two clusters that call themselves the same: their keys, read from files, and their audiences
 # tell them apart, and a cluster's word counts for nothing in the other's place.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"

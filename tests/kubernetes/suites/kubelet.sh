@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC1091,SC2153
 # From a pod's service account to a pull: the settings that `lockgate client-config kubelet` prints, the kubelet's own code
 # with tokens of a real API server, our plugin, and clients that show the plane what it gave.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -25,7 +26,7 @@ put access < <(
 start_plane
 mkdir -p "$DIR/bin"
 ln -s "$LOCKGATE_BIN" "$DIR/bin/lockgate-credential-provider"
-image() { printf '%s/up.example.test/%s:1' "$PLANE" "$1"; }
+reference() { printf '%s/up.example.test/%s:1' "$PLANE" "$1"; }
 
 # ---- what the operator is told to set up
 
@@ -42,8 +43,8 @@ username() { sed -n "$1p" "$DIR/answers" | jq -r --arg host "$PLANE" '.auth[$hos
 password() { sed -n "$1p" "$DIR/answers" | jq -r --arg host "$PLANE" '.auth[$host].password // empty'; }
 
 allow_audience a "$AUDIENCE"
-drive < <(question shop web "$(image shop/app)"; question payments web "$(image shop/app)"
-  question shop worker "$(image shop/app)"; question shop web "$(image shop/app)"; question shop web other.example.test/app:1)
+drive < <(question shop web "$(reference shop/app)"; question payments web "$(reference shop/app)"
+  question shop worker "$(reference shop/app)"; question shop web "$(reference shop/app)"; question shop web other.example.test/app:1)
 same 'the kubelet takes the settings and the plugin' 5 "$(wc -l <"$DIR/answers")"
 nothing 'without a complaint' "$(grep -E '^[EW][0-9]' "$DIR/said" || true)"
 same 'credentials for the plane' k8s "$(username 1)"
@@ -64,11 +65,11 @@ fetches() {
   mkdir -p "$4"
   docker_config "$4/config.json" "$(username "$2")" "$(password "$2")"
   case $1 in
-    skopeo) skopeo copy --authfile "$4/config.json" --src-tls-verify=false "docker://$(image "$3")" "dir:$4/image" ;;
-    crane) DOCKER_CONFIG="$4" "$tools/bin/crane" pull --insecure "$(image "$3")" "$4/image.tar" ;;
+    skopeo) skopeo copy --authfile "$4/config.json" --src-tls-verify=false "docker://$(reference "$3")" "dir:$4/image" ;;
+    crane) DOCKER_CONFIG="$4" "$tools/bin/crane" pull --insecure "$(reference "$3")" "$4/image.tar" ;;
   esac
 }
-export -f fetches docker_config username password image
+export -f fetches docker_config username password reference
 export PLANE tools
 for client in skopeo crane; do
   check "$client pulls as shop/web" bash -c "fetches $client 1 shop/app '$DIR/$client-shop'"
@@ -89,11 +90,11 @@ contains 'and the reason' system:serviceaccount:shop:worker "$(jq -r '.errors[0]
 
 request() { jq -nc --arg image "$1" --arg token "$2" '{ apiVersion: "credentialprovider.kubelet.k8s.io/v1", kind: "CredentialProviderRequest", image: $image, serviceAccountToken: $token } | del(.. | select(. == ""))'; }
 plugin() { request "$@" | timeout 20 "$DIR/bin/lockgate-credential-provider" 2>&1; }
-answer=$(plugin "$(image shop/app)" a-token)
+answer=$(plugin "$(reference shop/app)" a-token)
 same 'its answer is of the version that was asked' credentialprovider.kubelet.k8s.io/v1 "$(jq -r .apiVersion <<<"$answer")"
 same 'nothing is to be remembered' '0s Registry' "$(jq -r '.cacheDuration + " " + .cacheKeyType' <<<"$answer")"
-same 'it is a subcommand as well' "$answer" "$(request "$(image shop/app)" a-token | "$LOCKGATE_BIN" credential-provider)"
+same 'it is a subcommand as well' "$answer" "$(request "$(reference shop/app)" a-token | "$LOCKGATE_BIN" credential-provider)"
 code=0
-said=$(plugin "$(image shop/app)" '') || code=$?
+said=$(plugin "$(reference shop/app)" '') || code=$?
 same 'without a token it fails' yes "$([[ $code -ne 0 && $code -ne 124 ]] && echo yes)"
 contains 'and says what to set' tokenAttributes "$said"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC1091,SC2153
 # What the other suites stand on: two real API servers that differ in nothing but their keys, a node that may do what a
 # node may, and the kubelet's code, which runs a plugin and gives what the plugin says.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
