@@ -93,7 +93,10 @@ fn is_case(line: &str) -> bool {
 /// Holds a file of cases against what comes of them: an expression, then a line that begins with `#`.
 fn assert_outcomes(file: &str, outcome: impl Fn(&str) -> String) {
     let lines: Vec<&str> = file.lines().filter(|line| is_case(line)).collect();
-    assert!(lines.len().is_multiple_of(2), "each expression has one line that says what comes of it");
+    assert!(
+        lines.len().is_multiple_of(2),
+        "each expression has one line that says what comes of it"
+    );
     let mut wrong = String::new();
     for pair in lines.chunks(2) {
         let (expected, found) = (pair[1].strip_prefix("# ").unwrap(), outcome(pair[0]));
@@ -140,7 +143,11 @@ fn an_unknown_fact_is_told_apart_from_a_mistake() {
     assert_eq!(error.missing_fact(), Some("artifact.firstSeen"));
     let error = truth("artifact.labels['absent'] == ''").unwrap_err();
     assert_eq!(error.missing_fact(), None);
-    assert_eq!(truth("artifact.firstSeen < now || true"), Ok(true), "what decides without it, does");
+    assert_eq!(
+        truth("artifact.firstSeen < now || true"),
+        Ok(true),
+        "what decides without it, does"
+    );
 }
 
 #[test]

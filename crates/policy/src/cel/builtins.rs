@@ -196,7 +196,7 @@ fn number(function: Function, value: &Value<'_>) -> Result<Value<'static>, Strin
             // Both ends are exact as floating-point numbers; the upper one does not fit.
             let fits =
                 *number > -9_223_372_036_854_775_808.0 && *number < 9_223_372_036_854_775_808.0;
-            fits.then(|| Value::Int(*number as i64))
+            fits.then_some(Value::Int(*number as i64))
                 .ok_or_else(|| failed("whole number of 64 bits"))
         }
         (Function::ToInt, Value::String(text)) => {

@@ -103,9 +103,8 @@ fn contains(of: &Value<'_>, item: &Value<'_>, budget: &mut Budget) -> Result<boo
             Ok(false)
         }
         (Value::Map(map), Value::String(key)) => Ok(map.value(key).is_some()),
-        (Value::Map(_), other) => {
-            Err(format!("keys of maps are string here, not {}", other.value_type()).into())
-        }
+        // A map has no other keys than text.
+        (Value::Map(_), _) => Ok(false),
         (other, _) => {
             let found = other.value_type();
             Err(format!("`in` needs a list or a map after it, not {found}").into())
