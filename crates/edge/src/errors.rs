@@ -1,8 +1,8 @@
 //! The one table from a refusal to what the client sees: status, OCI code, when to ask again.
 
 use crate::body::Body;
-use crate::respond::error_response;
-use http::{HeaderValue, Response, StatusCode, header};
+use crate::respond::{error_response, errors_response};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use oci::route::RouteError;
 use oci::{ErrorCode, ReferenceError};
 use plane::{IncomingError, Method, Refusal, Trail};
@@ -12,6 +12,17 @@ use telemetry::{Outcome, RequestId};
 
 /// When to ask again, if nobody says better.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Reasons told besides the first.
+const FURTHER_MAX: usize = 8;
+
+/// Which decision an answer is.
+const DECISION: HeaderName = HeaderName::from_static("lockgate-decision");
+
+/// Whether the answer is a challenge.
+pub(crate) fn asks_for_login(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Unauthorized { .. } | Refusal::LoginNeeded(_))
+}
 
 /// The methods of everything that can only be read.
 const READ_METHODS: &str = "GET, HEAD";
@@ -35,6 +46,10 @@ fn line(refusal: &Refusal, method: Method) -> Line {
         // A policy's no is 403 and nothing else: clients ask for a login at 401, say "not found" at
         // 404 and storm at 429.
         Refusal::Denied(_) | Refusal::UpstreamDenied(_) => (403, Code::Denied, Outcome::Denied),
+        Refusal::Unauthorized { .. } | Refusal::LoginNeeded(_) => {
+            (401, Code::Unauthorized, Outcome::Denied)
+        }
+        Refusal::CannotTell(_) => (503, Code::Unavailable, Outcome::Indeterminate),
         Refusal::NoRepository(_) => (404, Code::NameUnknown, Outcome::Absent),
         Refusal::Invalid { code, .. } => (400, *code, Outcome::Invalid),
         Refusal::TooLarge { .. } => (413, Code::SizeInvalid, Outcome::Invalid),
@@ -91,18 +106,34 @@ pub(crate) fn refused(refusal: &Refusal, method: Method, trail: &mut Trail) -> R
         "requestId": trail.request_id().as_str(),
         "outcome": line.outcome.as_str(),
     });
-    if let Refusal::Denied(denial) = refusal {
-        detail["decision"] = Value::String(denial.id().to_string());
-        detail["policy"] = Value::String(denial.policy().to_owned());
-        detail["rule"] = Value::String(denial.rule().to_owned());
+    let mut decision = None;
+    let mut further = Vec::new();
+    match refusal {
+        Refusal::Denied(denial) | Refusal::LoginNeeded(denial) => {
+            decision = Some(denial.id());
+            detail["policy"] = Value::String(denial.policy().to_owned());
+            detail["rule"] = Value::String(denial.rule().to_owned());
+            further = denial.further_reasons();
+        }
+        Refusal::CannotTell(cannot) => decision = Some(cannot.id()),
+        _ => {}
+    }
+    if let Some(id) = decision {
+        detail["decision"] = Value::String(id.to_string());
     }
     let retry_after = match refusal {
         Refusal::Indeterminate { retry_after, .. } => Some(retry_after.unwrap_or(RETRY_AFTER)),
+        Refusal::CannotTell(cannot) => Some(cannot.retry_after().unwrap_or(RETRY_AFTER)),
         _ => None,
     };
     let is_head = method == Method::Head;
+    further.truncate(FURTHER_MAX);
+    let messages: Vec<String> = std::iter::once(message).chain(further).collect();
     let mut response =
-        error_response(line.status, line.code, &message, detail, is_head, retry_after);
+        errors_response(line.status, line.code, &messages, detail, is_head, retry_after);
+    if let Some(Ok(id)) = decision.map(|id| HeaderValue::try_from(id.to_string())) {
+        response.headers_mut().insert(DECISION, id);
+    }
     let allow = match refusal {
         Refusal::Method { allow } => Some(*allow),
         Refusal::Unsupported(_) => Some(READ_METHODS),

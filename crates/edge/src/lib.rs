@@ -6,6 +6,8 @@
 
 mod api;
 mod body;
+mod challenge;
+mod credentials;
 mod errors;
 mod framing;
 mod health;
@@ -14,6 +16,7 @@ mod respond;
 mod routes;
 pub mod server;
 mod service;
+mod token;
 mod v2;
 
 pub use api::openapi;

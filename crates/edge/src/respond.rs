@@ -25,12 +25,28 @@ pub(crate) fn error_response(
     head: bool,
     retry_after: Option<Duration>,
 ) -> Response<Body> {
-    let mut body = ErrorBody::new(code, message, "");
+    errors_response(status, code, &[message.to_owned()], detail, head, retry_after)
+}
+
+/// As [`error_response`], with several reasons: the first is the one that most clients print.
+pub(crate) fn errors_response(
+    status: StatusCode,
+    code: ErrorCode,
+    messages: &[String],
+    detail: serde_json::Value,
+    head: bool,
+    retry_after: Option<Duration>,
+) -> Response<Body> {
+    let first = messages.first().map(String::as_str).unwrap_or_default();
+    let mut body = ErrorBody::new(code, first, "");
+    for message in messages.iter().skip(1) {
+        body.errors.extend(ErrorBody::new(code, message, "").errors);
+    }
     for entry in &mut body.errors {
         entry.detail = detail.clone();
     }
     let mut response = json_response(status, "application/json", &body, head);
-    set_reason(&mut response, message);
+    set_reason(&mut response, first);
     if let Some(wait) = retry_after {
         // Rounded up: 0 would invite an immediate retry.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -3,7 +3,7 @@
 use crate::body::Body;
 use crate::server::Connection;
 use crate::service::Shared;
-use crate::{api, errors, framing, health, v2};
+use crate::{api, errors, framing, health, token, v2};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use plane::{Peer, Trail};
@@ -33,7 +33,13 @@ pub(crate) async fn answer(
         // Boxed: its calls are large, and those of the warm path are not.
         return Box::pin(api::answer(shared, request, trail)).await;
     }
+    if path == "/token" {
+        trail.set_route(Route::Token);
+        // Boxed, as above.
+        return Box::pin(token::answer(shared, &parts, body, connection, peer, trail)).await;
+    }
     let route = match path {
+        "/token/keys" | "/.well-known/lockgate" => Route::Token,
         "/healthz" | "/readyz" => Route::Health,
         "/metrics" => Route::Metrics,
         _ => Route::Other,
@@ -42,12 +48,16 @@ pub(crate) async fn answer(
     let is_head = parts.method == Method::HEAD;
     let is_read = is_head || parts.method == Method::GET;
     match path {
-        "/healthz" | "/readyz" | "/metrics" | "/" if !is_read => {
+        "/healthz" | "/readyz" | "/metrics" | "/" | "/token/keys" | "/.well-known/lockgate"
+            if !is_read =>
+        {
             errors::method_not_allowed("GET, HEAD", trail, is_head)
         }
         "/healthz" => health::alive(is_head),
         "/readyz" => health::ready(shared, peer, is_head),
         "/metrics" => health::metrics(shared, is_head),
+        "/token/keys" => token::keys(shared, is_head),
+        "/.well-known/lockgate" => token::discovery(shared, connection, &parts, is_head),
         "/" => health::home(is_head),
         _ => errors::no_such_page(trail, is_head),
     }

@@ -87,6 +87,18 @@ pub struct CheckResult {
     pub children: Vec<CheckResult>,
 }
 
+impl CheckRequest {
+    /// Whether it is about somebody else than the one who sends it, or another setting than theirs.
+    pub fn asks_for_another(&self) -> bool {
+        let Self { references: _, r#as, groups, cluster, environment, purpose, action: _ } = self;
+        r#as.is_some()
+            || !groups.is_empty()
+            || cluster.is_some()
+            || environment.is_some()
+            || purpose.is_some()
+    }
+}
+
 impl Plane {
     /// Answers what a pull or a push would be answered. `by`: who asks this; stands where the request
     /// names nobody.

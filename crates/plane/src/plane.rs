@@ -289,6 +289,16 @@ impl Plane {
         self.caller(peer, credentials).await.map_err(AdminError::from_refusal)
     }
 
+    /// Whether a caller may use `/api/v1`.
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn administers(&self, caller: &Caller) -> Result<(), Box<policy::Denial>> {
+        let intent = Intent { action: Action::Administer, name: None, object: Object::Catalog };
+        let access = &self.core.view().governance.access;
+        policy::may_ask_one(access, caller, &intent, None).map(drop).map_err(Box::new)
+    }
+
     /// Whether whoever asks may use `/api/v1`: by the data directory's socket, or with `Administer`.
     ///
     /// # Errors
@@ -299,12 +309,8 @@ impl Plane {
         credentials: &Credentials<'_>,
     ) -> Result<Caller, AdminError> {
         let caller = self.who_asks(peer, credentials).await?;
-        let intent = Intent { action: Action::Administer, name: None, object: Object::Catalog };
-        let access = &self.core.view().governance.access;
-        match policy::may_ask_one(access, &caller, &intent, None) {
-            Ok(_) => Ok(caller),
-            Err(denial) => Err(AdminError::Denied(Box::new(denial))),
-        }
+        self.administers(&caller).map_err(AdminError::Denied)?;
+        Ok(caller)
     }
 }
 

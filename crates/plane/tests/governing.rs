@@ -38,7 +38,7 @@ async fn by_default_loopback_pulls_and_nobody_else_does() {
     let Refusal::Denied(denial) = refusal else { panic!("no denial") };
     let known = rig.plane.decision(&denial.id().to_string()).unwrap();
     assert_eq!((known.policy.as_str(), known.message), ("built-in", denial.message()));
-    assert_eq!(known.request, "Get reg/a/b 1");
+    assert_eq!(known.request, "GET reg/a/b 1");
     assert!(rig.plane.decision("0").is_none());
     // On a hit too.
     assert!(rig.ask_as(REMOTE, Method::Get, &path).await.is_err());
@@ -47,8 +47,9 @@ async fn by_default_loopback_pulls_and_nobody_else_does() {
         assert!(matches!(refusal, Refusal::Denied(_)), "{refusal:?}");
     }
     let operator = Peer { address: None, is_loopback: false, is_operator: true };
-    assert!(rig.plane.may_administer(operator).is_ok());
-    assert!(rig.plane.may_administer(LOOPBACK).is_err());
+    let nothing = plane::Credentials::default();
+    assert!(rig.plane.may_administer(operator, &nothing).await.is_ok());
+    assert!(rig.plane.may_administer(LOOPBACK, &nothing).await.is_err());
     let foreign = rig.get("/v2/a/b/manifests/1?ns=evil.example").await.unwrap_err();
     assert!(foreign.to_string().contains("evil.example"), "{foreign}");
 }

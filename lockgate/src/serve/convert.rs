@@ -47,6 +47,7 @@ fn listener(index: usize, wire: &Listener) -> Result<ListenerSettings, Failure> 
         tls: wire.tls.as_ref().map(|tls| TlsFiles {
             cert_file: tls.cert_file.clone(),
             key_file: tls.key_file.clone(),
+            requests_client_certificate: tls.request_client_certificate,
         }),
         http2: wire.http2,
         trusted_proxies: trusted_proxies

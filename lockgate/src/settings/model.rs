@@ -66,6 +66,10 @@ pub(crate) struct ListenerTls {
     pub cert_file: PathBuf,
     /// PEM file of its key; read again when it changes.
     pub key_file: PathBuf,
+    /// Whether clients are asked for a certificate, for IdentityProviders with spiffe or
+    /// clientCertificates. None is required, and none is trusted by the listener itself.
+    #[serde(default)]
+    pub request_client_certificate: bool,
 }
 
 /// How much is kept.

@@ -32,6 +32,7 @@ pub(super) enum Operation {
     ListUpstreams,
     ProbeUpstreams,
     Decision,
+    Check,
 }
 
 /// An endpoint.
@@ -121,6 +122,13 @@ const fn get(
     Endpoint { method: "GET", path, operation, id, summary, query: &[], body: None, answer }
 }
 
+impl Endpoint {
+    /// The same, asked by POST: the question is too large for a URL.
+    const fn by_post(self) -> Self {
+        Self { method: "POST", ..self }
+    }
+}
+
 const fn change(
     method: &'static str,
     path: &'static str,
@@ -156,9 +164,20 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "/api/v1/decisions/{id}",
         Operation::Decision,
         "decision",
-        "A refusal by the id in its text; the last few thousand of this process are known",
+        "A decision by its id; the last few thousand of this process are known. Whoever asked may see their own",
         Content::Json("Decision"),
     ),
+    Endpoint {
+        body: Some("CheckRequest"),
+        ..get(
+            "/api/v1/checks",
+            Operation::Check,
+            "check",
+            "What pulls or pushes would be answered; nothing is served. About oneself, without Administer",
+            Content::Json("CheckReport"),
+        )
+    }
+    .by_post(),
     Endpoint {
         query: &[
             text("repository", "Only names of this Repository (`metadata.name`)"),

@@ -10,7 +10,11 @@ use crate::respond::{bytes_response, json_response};
 use crate::service::Shared;
 use http::{HeaderValue, Response, StatusCode, header};
 use oci::{Digest, Name, Tag};
-use plane::{GcRequest, JobView, PrefetchRequest, PurgeTarget, VerifyRequest};
+use plane::{
+    AdminError, CheckRequest, DecisionView, GcRequest, JobView, PrefetchRequest, PurgeTarget,
+    VerifyRequest,
+};
+use policy::Caller;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -61,13 +65,21 @@ struct Prefetch {
     platforms: Vec<String>,
 }
 
+/// Who asks.
+pub(super) struct Asker {
+    pub(super) caller: Caller,
+    /// Whether they may administer.
+    pub(super) administers: Result<(), Box<policy::Denial>>,
+    pub(super) is_operator: bool,
+}
+
 /// Runs an operation.
 pub(super) async fn run(
     shared: &Shared,
     operation: Operation,
     params: &Params<'_>,
     body: &[u8],
-    is_operator: bool,
+    asker: &Asker,
 ) -> Result<Response<Body>, Problem> {
     let plane = &shared.plane;
     match operation {
@@ -84,7 +96,7 @@ pub(super) async fn run(
         Operation::Verify => Ok(accepted(&plane.verify(verify_request(body)?).await?)),
         Operation::Backup => Ok(accepted(&plane.backup(read(body)?).await?)),
         Operation::ListPlaces => Ok(list(plane.places().await)),
-        Operation::Copy => Ok(accepted(&plane.copy(read(body)?, is_operator).await?)),
+        Operation::Copy => Ok(accepted(&plane.copy(read(body)?, asker.is_operator).await?)),
         Operation::Adopt => Ok(accepted(&plane.adopt(read(body)?).await?)),
         Operation::Migrate => Ok(accepted(&plane.migrate(read(body)?).await?)),
         Operation::Gc => Ok(accepted(&plane.gc(gc_request(body)?).await?)),
@@ -116,10 +128,28 @@ pub(super) async fn run(
         Operation::Decision => {
             let unknown = || {
                 Problem::not_found(
-                    "no such refusal is known; it may be too long ago, or another process's",
+                    "no such decision is known; it may be too long ago, or another process's",
                 )
             };
-            Ok(json(StatusCode::OK, &plane.decision(params.path()).ok_or_else(unknown)?))
+            let decision = plane.decision(params.path());
+            // To others, one that is not theirs is not there.
+            let is_theirs = |it: &DecisionView| plane.may_see_decision(&asker.caller, it);
+            let decision = decision.filter(|it| asker.administers.is_ok() || is_theirs(it));
+            match decision {
+                Some(decision) => Ok(json(StatusCode::OK, &decision)),
+                None if asker.caller.principal.identity().is_some() => Err(unknown()),
+                None => {
+                    asker.administers.clone().map_err(AdminError::Denied)?;
+                    Err(unknown())
+                }
+            }
+        }
+        Operation::Check => {
+            let request: CheckRequest = read(body)?;
+            if request.asks_for_another() {
+                asker.administers.clone().map_err(AdminError::Denied)?;
+            }
+            Ok(json(StatusCode::OK, &plane.check(&request, &asker.caller).await?))
         }
     }
 }

@@ -13,14 +13,16 @@ mod problem;
 mod schemas;
 
 use crate::body::Body;
+use crate::challenge;
+use crate::credentials;
 use crate::respond::set_reason;
 use crate::server::Connection;
 use crate::service::Shared;
-use endpoints::Found;
+use endpoints::{Found, Operation};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
-use plane::{Peer, Trail};
+use plane::{AdminError, Peer, Trail};
 use problem::Problem;
 
 /// A request of the management API.
@@ -34,6 +36,7 @@ pub(crate) struct Call<'r> {
 /// Answers a request for `/api/**`.
 pub(crate) async fn answer(shared: &Shared, call: Call<'_>, trail: &mut Trail) -> Response<Body> {
     let is_head = call.parts.method == Method::HEAD;
+    let challenge = challenge::bearer(call.connection, call.parts, false);
     let answered = admitted(shared, call).await;
     let mut response = match answered {
         Ok(response) => response,
@@ -43,6 +46,11 @@ pub(crate) async fn answer(shared: &Shared, call: Call<'_>, trail: &mut Trail) -
             problem.response(trail.request_id())
         }
     };
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Some(challenge) = challenge
+    {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
     // What is said here is about now.
     let held = response.headers_mut();
     held.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -54,7 +62,10 @@ pub(crate) async fn answer(shared: &Shared, call: Call<'_>, trail: &mut Trail) -
 
 /// Looks the endpoint up, then lets in who may.
 async fn admitted(shared: &Shared, call: Call<'_>) -> Result<Response<Body>, Problem> {
-    shared.plane.may_administer(call.peer)?;
+    let (credentials, _) =
+        credentials::read(&call.parts.headers, call.connection).map_err(Problem::invalid)?;
+    let caller = shared.plane.who_asks(call.peer, &credentials).await?;
+    let administers = shared.plane.administers(&caller);
     let method = match call.parts.method {
         Method::HEAD => "GET",
         ref method => method.as_str(),
@@ -66,11 +77,16 @@ async fn admitted(shared: &Shared, call: Call<'_>) -> Result<Response<Body>, Pro
             return Err(Problem::not_found("no such endpoint; see /api/v1/openapi.json"));
         }
     };
+    // Whoever asks about themselves need not administer.
+    if !matches!(endpoint.operation, Operation::Decision | Operation::Check) {
+        administers.clone().map_err(AdminError::Denied)?;
+    }
     guard::check(&call, endpoint)?;
     let params = params::Params::read(endpoint, parameter, call.parts.uri.query())?;
     let is_operator = call.peer.is_operator;
     let body = guard::body(call.body, endpoint).await?;
-    handlers::run(shared, endpoint.operation, &params, &body, is_operator).await
+    let asker = handlers::Asker { caller, administers, is_operator };
+    handlers::run(shared, endpoint.operation, &params, &body, &asker).await
 }
 
 /// The answer to HEAD: the same headers.

@@ -114,6 +114,7 @@ impl From<AdminError> for Problem {
                 let decision = Some(denial.id().to_string());
                 Self { decision, ..Self::new(StatusCode::FORBIDDEN, detail) }
             }
+            AdminError::Unauthorized(_) => Self::new(StatusCode::UNAUTHORIZED, detail),
             AdminError::Invalid(_) => Self::invalid(detail),
             AdminError::NotFound(_) => Self::not_found(detail),
             AdminError::Unavailable(_) => {

@@ -1,6 +1,8 @@
 //! Schemas of the management API (JSON Schema 2020-12, as OpenAPI 3.1 has it). A test holds them
 //! against what the pipeline's values look like in JSON.
 
+mod governance;
+
 use serde_json::{Map, Value, json};
 
 /// All schemas, by name.
@@ -13,6 +15,7 @@ pub(super) fn schemas() -> Value {
         .chain(collection())
         .chain(moving())
         .chain(requests())
+        .chain(governance::schemas())
     {
         all.insert(name.to_owned(), schema);
     }
@@ -103,19 +106,6 @@ fn state() -> Vec<Named> {
                 ("firstActivated", time()),
                 ("lastActivated", time()),
                 ("active", flag()),
-            ]),
-        ),
-        (
-            "Decision",
-            object(&[
-                ("id", text()),
-                ("at", time()),
-                ("principal", text()),
-                ("request", text()),
-                ("policy", text()),
-                ("rule", text()),
-                ("message", text()),
-                ("revision", digest()),
             ]),
         ),
         (

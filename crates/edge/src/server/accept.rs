@@ -380,6 +380,7 @@ async fn handshake(
     let info = TlsInfo {
         server_name: agreed.server_name().map(str::to_owned),
         http2: agreed.alpn_protocol() == Some(b"h2"),
+        certificates: agreed.peer_certificates().unwrap_or_default().to_vec(),
     };
     if info.http2 {
         activity.agreed_on_http2();

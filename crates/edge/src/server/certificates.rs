@@ -1,6 +1,7 @@
 //! Certificates of listeners: read at the start, read again when their files change, and never
 //! given up for something worse.
 
+use super::client_certificates::AskForCertificate;
 use super::{Error, TlsFiles};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -8,7 +9,9 @@ use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::server::NoClientAuth;
 use rustls::server::ProducesTickets;
+use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs::{self, File};
@@ -181,10 +184,14 @@ fn read_config(
     };
     // The provider is named, so that no other crate's choice of a default matters.
     let provider: Arc<CryptoProvider> = Arc::new(default_provider());
+    let verifier: Arc<dyn ClientCertVerifier> = match files.requests_client_certificate {
+        true => Arc::new(AskForCertificate(provider.clone())),
+        false => Arc::new(NoClientAuth),
+    };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(bad)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .map_err(bad)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

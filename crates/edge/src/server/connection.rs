@@ -5,6 +5,7 @@ use super::{Address, Error, ForwardedStyle};
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 use policy::Network;
+use rustls_pki_types::CertificateDer;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -52,12 +53,15 @@ pub struct ListenerInfo {
 }
 
 /// What a TLS handshake agreed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsInfo {
     /// The name the client asked for.
     pub server_name: Option<String>,
     /// Whether HTTP/2 was agreed on (ALPN `h2`).
     pub http2: bool,
+    /// The certificates the client showed, its own first. It has proven that it holds the key; whether
+    /// anybody trusts them is not judged here.
+    pub certificates: Vec<CertificateDer<'static>>,
 }
 
 /// The process at the other end of a Unix socket, by the kernel's word.

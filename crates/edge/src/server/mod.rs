@@ -16,6 +16,7 @@ mod accept;
 mod activity;
 mod bind;
 mod certificates;
+mod client_certificates;
 mod connection;
 mod drive;
 mod error;

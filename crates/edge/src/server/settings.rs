@@ -69,6 +69,8 @@ pub struct TlsFiles {
     pub cert_file: PathBuf,
     /// The leaf's private key.
     pub key_file: PathBuf,
+    /// Whether clients are asked for a certificate. None is required.
+    pub requests_client_certificate: bool,
 }
 
 /// Which forwarded headers are believed, from trusted proxies. Only one kind: a proxy that writes

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use plane::CacheState;
+use policy::DecisionId;
 use telemetry::CacheStatus;
 
 pub(super) const API_VERSION: HeaderName =
@@ -41,4 +42,46 @@ pub(super) fn put_cache(headers: &mut HeaderMap, cache: CacheState) {
 /// A value made of text that we wrote ourselves.
 pub(super) fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
+}
+
+const DECISION: HeaderName = HeaderName::from_static("lockgate-decision");
+/// Warnings of one answer.
+const WARNINGS_MAX: usize = 4;
+
+/// Which decision the answer is, for `lockgate why`.
+pub(super) fn put_decision(headers: &mut HeaderMap, decision: Option<DecisionId>) {
+    if let Some(id) = decision {
+        headers.insert(DECISION, value(id.to_string()));
+    }
+}
+
+/// What the client is to be warned of (distribution-spec, "Warnings"; RFC 7234 §5.5).
+pub(super) fn put_warnings(headers: &mut HeaderMap, warnings: &[String]) {
+    for warning in warnings.iter().take(WARNINGS_MAX) {
+        let is_text = |c: char| c == ' ' || c.is_ascii_graphic();
+        let mut text = String::from("299 - \"");
+        for c in warning.chars().filter(|c| is_text(*c)) {
+            if matches!(c, '"' | '\\') {
+                text.push('\\');
+            }
+            text.push(c);
+        }
+        text.push('"');
+        headers.append(header::WARNING, value(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_quoted_and_bounded() {
+        let mut headers = HeaderMap::new();
+        let one = "p/r: image \"a\\b\" é\r\nX: y".to_owned();
+        put_warnings(&mut headers, &vec![one; 9]);
+        let all: Vec<_> = headers.get_all(header::WARNING).iter().collect();
+        assert_eq!(all.len(), WARNINGS_MAX);
+        assert_eq!(all[0].to_str().unwrap(), "299 - \"p/r: image \\\"a\\\\b\\\" X: y\"");
+    }
 }

@@ -1,7 +1,7 @@
 //! The distribution API: a request becomes an [`Ask`], what is served becomes an answer.
 //!
-//! `Authorization` headers are accepted and never looked at: clients of a mirror send credentials
-//! that are meant for somebody else, and nothing of them may go upstream.
+//! Credentials are looked at only where some `IdentityProvider` exists: clients of a mirror send what they
+//! hold for somebody else. Nothing of them ever goes upstream.
 
 mod blob;
 mod conditions;
@@ -16,11 +16,11 @@ use crate::body::Body;
 use crate::respond::bytes_response;
 use crate::server::Connection;
 use crate::service::Shared;
-use crate::{errors, framing};
+use crate::{challenge, credentials, errors, framing};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming as Wire;
-use plane::{Ask, Method, Peer, ReadHow, Served, Trail, What};
+use plane::{Ask, Method, Peer, ReadHow, Refusal, Served, Trail, What};
 
 /// What of a request an answer depends on.
 pub(super) struct Asked<'r> {
@@ -41,12 +41,22 @@ pub(crate) async fn answer(
 ) -> Response<Body> {
     let method = method_of(&parts.method);
     let host = connection.asked_host(&parts.uri, &parts.headers);
+    let (credentials, wishes) = match credentials::read(&parts.headers, connection) {
+        Ok(read) => read,
+        Err(problem) => {
+            let mut response = errors::malformed(problem, trail, method == Method::Head);
+            framing::set_close(parts.version, &mut response);
+            return response;
+        }
+    };
     let ask = Ask {
         method,
         path: parts.uri.path(),
         query: parts.uri.query(),
         host: host.as_deref(),
         peer,
+        credentials,
+        wishes,
         // With TLS our own code touches the bytes, and a mapping could fail under it.
         read: if connection.tls.is_some() { ReadHow::Copied } else { ReadHow::Mapped },
     };
@@ -67,7 +77,14 @@ pub(crate) async fn answer(
     let mut response = match shared.plane.handle(&ask, incoming, trail).await {
         Ok(served) => respond(served, &asked, trail).await,
         Err(refusal) => {
-            let response = errors::refused(&refusal, method, trail);
+            let mut response = errors::refused(&refusal, method, trail);
+            if errors::asks_for_login(&refusal) {
+                let shown = credentials.authorization.is_some();
+                let is_wrong = shown && matches!(refusal, Refusal::Unauthorized { .. });
+                if let Some(challenge) = challenge::bearer(connection, parts, is_wrong) {
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                }
+            }
             push::with_upload(response, &refusal, &asked)
         }
     };
@@ -79,7 +96,7 @@ pub(crate) async fn answer(
 }
 
 async fn respond(served: Served, asked: &Asked<'_>, trail: &mut Trail) -> Response<Body> {
-    let Served { what, cache, namespace } = served;
+    let Served { what, cache, namespace, decision, warnings } = served;
     let mut response = match what {
         What::Base => bytes_response(StatusCode::OK, "application/json", "{}", asked.is_head),
         What::Manifest(content) => manifest::answer(&content, asked),
@@ -91,7 +108,7 @@ async fn respond(served: Served, asked: &Asked<'_>, trail: &mut Trail) -> Respon
         What::Catalog { names, more_after } => lists::catalog(&names, more_after, asked),
         What::Upload(state) => push::upload(&state, asked),
         What::BlobCreated { name, digest } => push::blob(&name, &digest, asked),
-        What::ManifestCreated { name, reference, digest, subject, tags } => {
+        What::ManifestCreated { name, reference, digest, subject, tags, .. } => {
             let made = push::Made { digest, subject, tags };
             push::manifest(&name, &reference, &made, asked)
         }
@@ -101,6 +118,8 @@ async fn respond(served: Served, asked: &Asked<'_>, trail: &mut Trail) -> Respon
     };
     let held = response.headers_mut();
     headers::put_cache(held, cache);
+    headers::put_decision(held, decision);
+    headers::put_warnings(held, &warnings);
     if let Some(Ok(namespace)) = namespace.map(HeaderValue::try_from) {
         held.insert(headers::OCI_NAMESPACE, namespace);
     }

@@ -10,9 +10,9 @@ use futures_util::StreamExt;
 use oci::Digest;
 use oci::range::ByteRange;
 use plane::{
-    Ask, BlobAnswer, ByteStream, Clock, FillSettings, GcSettings, Incoming, IncomingError,
-    KeepSettings, Method, Options, Peer, Plane, PushSettings, ReadHow, Refusal, Served,
-    UploadState, What,
+    Ask, BlobAnswer, ByteStream, Clock, Credentials, FillSettings, GcSettings, Incoming,
+    IncomingError, KeepSettings, Method, Options, Peer, Plane, PushSettings, ReadHow, Refusal,
+    Served, UploadState, What, Wishes,
 };
 use std::path::PathBuf;
 use std::sync::Arc;

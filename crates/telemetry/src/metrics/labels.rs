@@ -58,6 +58,8 @@ labels! {
         Tags = "tags",
         /// A list of referrers.
         Referrers = "referrers",
+        /// Tokens.
+        Token = "token",
         /// The list of repositories.
         Catalog = "catalog",
         /// An upload.

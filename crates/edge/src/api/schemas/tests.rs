@@ -63,11 +63,18 @@ fn the_state_looks_as_described() {
         id: String::new(),
         at: AT,
         principal: String::new(),
+        principal_key: String::new(),
+        environment: String::new(),
+        purpose: String::new(),
         request: String::new(),
+        verdict: "Deny".to_owned(),
         policy: String::new(),
         rule: String::new(),
         message: String::new(),
         revision: Digest::sha256(b""),
+        outcomes: Vec::new(),
+        facts: serde_json::Value::Null,
+        waivers: Vec::new(),
     };
     agrees("Decision", &decision);
 }
