@@ -65,7 +65,7 @@ fn of_principals() -> Vec<Field> {
 
 fn of_intents() -> Vec<Field> {
     vec![
-        text("request.action", "what is asked: pull, push, list, delete or administer"),
+        text("request.action", "what is asked: pull, push, list, delete, referrers or administer"),
         text("request.reference", "the tag or digest that was asked for, as written"),
         text("request.tag", "the tag that was asked for; empty when asked by digest"),
         scalar("request.isByDigest", Type::Bool, "whether it was asked for by digest"),
