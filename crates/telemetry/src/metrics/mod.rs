@@ -5,6 +5,7 @@
 //! operator's own files, never from a client.
 
 mod collection;
+mod identities;
 mod labels;
 mod table;
 mod upstream;
@@ -12,6 +13,7 @@ mod upstream;
 use crate::Lines;
 pub use collection::Collected;
 use collection::Collection;
+use identities::Identities;
 use labels::Label;
 pub use labels::{
     CacheStatus, CutReason, FillResult, MethodClass, Outcome, ReloadTarget, Route, StatusClass,
@@ -61,6 +63,7 @@ pub struct Metrics {
     connections_accepted: Counter,
     connections_cut: Arc<Counters<1>>,
     certificates: LabelledGauge,
+    identities: Identities,
     catalog: Catalog,
     revision: LabelledGauge,
     reload_failures: Arc<Counters<1>>,
@@ -181,6 +184,7 @@ impl Metrics {
                 "Connections ended by the plane, by reason",
                 ("reason", CutReason::VALUES),
             ),
+            identities: Identities::register(r),
             certificates: labelled(
                 r,
                 "lockgate_certificate_not_after_timestamp_seconds",
