@@ -60,7 +60,7 @@ impl View {
         source: &str,
         at: Timestamp,
         before: Option<&View>,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let upstreams = upstreams::build(&set, before, metrics, &mut problems);
