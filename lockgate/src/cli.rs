@@ -1,12 +1,14 @@
 //! The command line: what can be said, and what each word does.
 
 use crate::command::{
-    adopt, backup, cache, catalog, client_config, config, copy, doctor, export, gc, import,
-    prefetch, restore, revision, store, why,
+    adopt, backup, cache, catalog, check, client_config, config, copy, credential_provider, doctor,
+    export, gc, import, prefetch, restore, revision, store, users, why,
 };
 use crate::exit::{Exit, Failure};
 use crate::serve;
 use clap::{Parser, Subcommand};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::sync::LazyLock;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("LOCKGATE_COMMIT") {
@@ -68,12 +70,29 @@ pub(crate) enum Command {
     /// The catalog of a plane that does not run
     #[command(subcommand)]
     Catalog(catalog::Command),
-    /// Tells what a refusal was about, by the id in its text
+    /// Tells what a pull or a push would be answered, and by which rules
+    Check(check::Args),
+    /// Tells what a decision was about, by the id in a refusal or in Lockgate-Decision
     Why(why::Args),
+    /// Users and robot tokens in a file
+    #[command(subcommand)]
+    Users(users::Command),
+    /// The kubelet's image credential provider: shows the plane who a pod is
+    CredentialProvider(credential_provider::Args),
     /// Prints a file that makes a container engine pull through the plane
     ClientConfig(client_config::Args),
     /// Looks for what is wrong or soon will be, and says what to do
     Doctor(doctor::Args),
+}
+
+/// The words of the command line. Called by the name of a helper, as engines do, its subcommand is put in.
+pub(crate) fn words(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    let name = words.first().map(Path::new).and_then(Path::file_stem).and_then(OsStr::to_str);
+    if name == Some("lockgate-credential-provider") {
+        words.insert(1, "credential-provider".into());
+    }
+    words
 }
 
 impl Command {
@@ -94,7 +113,10 @@ impl Command {
             Self::Backup(args) => args.run(),
             Self::Restore(args) => args.run(),
             Self::Catalog(command) => command.run(),
+            Self::Check(args) => args.run(),
             Self::Why(args) => args.run(),
+            Self::Users(command) => command.run(),
+            Self::CredentialProvider(args) => args.run(),
             Self::ClientConfig(args) => args.run(),
             Self::Doctor(args) => args.run(),
         }

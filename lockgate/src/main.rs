@@ -20,7 +20,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let exit = match cli::Cli::try_parse() {
+    let exit = match cli::Cli::try_parse_from(cli::words(std::env::args_os())) {
         Ok(cli) => cli.command.run().unwrap_or_else(exit::Failure::report),
         Err(error) => {
             // What was asked for goes to standard output, a complaint to standard error.

@@ -1,4 +1,4 @@
-//! `lockgate why`: the refusal behind an id.
+//! `lockgate why`: the decision behind an id.
 
 use crate::client::Api;
 use crate::command::block_on;
@@ -10,10 +10,10 @@ use plane::DecisionView;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  lockgate why 01jd3v9k2q8m4x7r5t6w0y1z2a\n\n\
-        The last few thousand refusals of the running process are known. Refusals of policies are \
-        told; what an upstream said is in the error text itself.")]
+        The last few thousand decisions of the running process are known: the id is in a refusal, and in\n\
+        the header Lockgate-Decision of everything else. What an upstream said is in the error text itself.")]
 pub(crate) struct Args {
-    /// The id at the end of the refusal: 26 letters and digits
+    /// The id: 26 letters and digits
     id: String,
     /// JSON instead of text
     #[arg(long)]
@@ -42,16 +42,48 @@ async fn why(args: Args) -> Result<Exit, Failure> {
         out(&format!("{text}\n"));
         return Ok(Exit::Yes);
     }
-    let when = relative(view.at, Timestamp::now());
-    out(&format!(
-        "{}\n  asked     {}, by {}\n  when      {:.0} ({when})\n  refused   by {}/{}\n  revision  {}\n",
+    out(&told(&view, Timestamp::now()));
+    Ok(Exit::Yes)
+}
+
+fn told(view: &DecisionView, now: Timestamp) -> String {
+    let mut text = format!(
+        "{}\n  verdict   {}\n  asked     {}, by {}\n  for       {}, to {}\n  when      {:.0} ({})\n",
         clean(&view.message),
+        clean(&view.verdict),
         clean(&view.request),
         clean(&view.principal),
+        clean(&view.environment),
+        clean(&view.purpose),
         view.at,
-        clean(&view.policy),
-        clean(&view.rule),
-        view.revision,
-    ));
-    Ok(Exit::Yes)
+        relative(view.at, now),
+    );
+    if !view.policy.is_empty() {
+        text += &format!("  refused   by {}/{}\n", clean(&view.policy), clean(&view.rule));
+    }
+    text += &format!("  revision  {}\n", view.revision);
+    if !view.outcomes.is_empty() {
+        text += "  rules\n";
+    }
+    for it in &view.outcomes {
+        let what = match it.effect.as_str() {
+            "None" => it.outcome.clone(),
+            effect => format!("{} → {effect}", it.outcome),
+        };
+        text += &format!("    {}/{}  {}", clean(&it.policy), clean(&it.rule), clean(&what));
+        if !it.reason.is_empty() {
+            text += &format!(": {}", clean(&it.reason));
+        }
+        if let Some(softened) = &it.softened {
+            text += &format!(" ({})", clean(softened));
+        }
+        text.push('\n');
+    }
+    if let Some(facts) = view.facts.as_object() {
+        text += "  facts\n";
+        for (name, value) in facts.iter().filter(|(_, value)| !value.is_null()) {
+            text += &format!("    {:<10} {}\n", clean(name), clean(&value.to_string()));
+        }
+    }
+    text
 }

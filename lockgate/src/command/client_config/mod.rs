@@ -8,6 +8,7 @@
 mod containerd;
 mod containers;
 mod docker;
+mod kubelet;
 mod kubernetes;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,12 @@ pub(crate) struct Args {
     /// How long to try to connect to one plane before the next
     #[arg(long, value_name = "DURATION", default_value = "3s")]
     dial_timeout: String,
+    /// kubelet: the audience of service account tokens for the plane
+    #[arg(long, value_name = "AUDIENCE", default_value = kubelet::AUDIENCE)]
+    audience: String,
+    /// kubelet: what the cluster is called in the plane's resources
+    #[arg(long, value_name = "NAME", default_value = "my-cluster")]
+    cluster: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,6 +78,8 @@ enum Engine {
     Kind,
     /// Talos Linux
     Talos,
+    /// The kubelet: the credential provider that shows who a pod is
+    Kubelet,
 }
 
 /// A registry by the host name that stands in image names.
@@ -108,8 +117,12 @@ struct Printed {
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let engine = self.engine;
+        let (audience, cluster) = (quotable(&self.audience)?, quotable(&self.cluster)?);
         let wanted = self.wanted()?;
-        let printed = print(engine, &wanted)?;
+        let printed = match engine {
+            Engine::Kubelet => kubelet::credential_provider(&wanted, &audience, &cluster),
+            engine => print(engine, &wanted)?,
+        };
         for note in printed.notes.iter().chain(&general_notes(&wanted)) {
             output::headed("note", output::CYAN, note);
         }
@@ -150,6 +163,9 @@ fn print(engine: Engine, wanted: &Wanted) -> Result<Printed, Failure> {
         Engine::Rke2 => Ok(kubernetes::registries_yaml(wanted, kubernetes::Distribution::Rke2)),
         Engine::Kind => Ok(kubernetes::kind(wanted)),
         Engine::Talos => Ok(kubernetes::talos(wanted)),
+        Engine::Kubelet => {
+            Ok(kubelet::credential_provider(wanted, kubelet::AUDIENCE, "my-cluster"))
+        }
     }
 }
 

@@ -1,0 +1,115 @@
+//! `lockgate check`: what a pull or a push would be answered, before anybody meets it.
+//!
+//! A running plane answers, or, with `--resources`, one that lives as long as the question and keeps nothing.
+
+mod formats;
+mod offline;
+
+use crate::client::Api;
+use crate::command::block_on;
+use crate::exit::{Exit, Failure};
+use crate::flags::PlaneFlags;
+use crate::output::out;
+use clap::ValueEnum;
+use plane::{CheckReport, CheckRequest};
+use std::path::PathBuf;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  lockgate check docker.io/library/nginx:1.27\n  \
+        lockgate check docker.io/library/nginx:latest --env prod --as system:serviceaccount:shop:web\n  \
+        lockgate check --resources ./resources --as ci:corp/app@refs/tags/v1 -o sarif ghcr.io/corp/app:v1\n\n\
+        Exit status: 0 allowed (perhaps with a warning), 1 denied, 2 cannot tell. With --resources no plane\n\
+        has to run; manifests are asked of the upstreams, and nothing is kept.")]
+pub(crate) struct Args {
+    /// What is asked for, as clients write it: name:tag or name@digest
+    #[arg(required = true)]
+    references: Vec<String>,
+    /// Who asks: anonymous, user:NAME, system:serviceaccount:NAMESPACE:NAME, node:CLUSTER,
+    /// ci:REPOSITORY[@REF] or a SPIFFE id [default: whoever runs this]
+    #[arg(long = "as", value_name = "WHO")]
+    who: Option<String>,
+    /// A group of theirs; repeatable
+    #[arg(long, value_name = "NAME")]
+    group: Vec<String>,
+    /// Their cluster
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// The environment [default: what they settle]
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+    /// The purpose [default: by who asks]
+    #[arg(long, value_name = "PURPOSE")]
+    purpose: Option<String>,
+    /// Pull or Push
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// Asks no plane: judges by this directory (or file) of resources
+    #[arg(long, value_name = "DIR")]
+    resources: Option<PathBuf>,
+    /// How the answer looks
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+    #[command(flatten)]
+    plane: PlaneFlags,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// The whole decision
+    Json,
+    /// For code scanning (SARIF 2.1.0)
+    Sarif,
+    /// For test reports
+    Junit,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        block_on(check(self))
+    }
+
+    fn request(&self) -> CheckRequest {
+        CheckRequest {
+            references: self.references.clone(),
+            r#as: self.who.clone(),
+            groups: self.group.clone(),
+            cluster: self.cluster.clone(),
+            environment: self.env.clone(),
+            purpose: self.purpose.clone(),
+            action: self.action.clone(),
+        }
+    }
+}
+
+async fn check(args: Args) -> Result<Exit, Failure> {
+    let request = args.request();
+    let report: CheckReport = match &args.resources {
+        Some(resources) => Box::pin(offline::check(resources, &request)).await?,
+        None => {
+            let body = serde_json::to_value(&request)
+                .map_err(|error| Failure::cannot_tell("the question").because(&error))?;
+            Api::find(&args.plane)?.post("checks", Some(&body)).await?
+        }
+    };
+    out(&match args.output {
+        Format::Table => formats::table(&report),
+        Format::Json => formats::json(&report)?,
+        Format::Sarif => formats::sarif(&report)?,
+        Format::Junit => formats::junit(&report),
+    });
+    Ok(exit(&report))
+}
+
+/// The worst of all: a denial before what cannot be told.
+fn exit(report: &CheckReport) -> Exit {
+    let has = |verdict: &str| report.results.iter().any(|it| it.verdict == verdict);
+    if has("Deny") {
+        Exit::No
+    } else if has("CannotTell") {
+        Exit::CannotTell
+    } else {
+        Exit::Yes
+    }
+}
