@@ -153,7 +153,11 @@ async fn an_address_in_use_names_its_owner() {
 }
 
 fn write_pair(dir: &Path, issued: &Issued) -> TlsFiles {
-    let files = TlsFiles { cert_file: dir.join("cert.pem"), key_file: dir.join("key.pem") };
+    let files = TlsFiles {
+        cert_file: dir.join("cert.pem"),
+        key_file: dir.join("key.pem"),
+        requests_client_certificate: false,
+    };
     std::fs::write(&files.cert_file, &issued.cert_pem).unwrap();
     std::fs::write(&files.key_file, &issued.key_pem).unwrap();
     files

@@ -256,7 +256,8 @@ async fn a_pull_over_http2_and_over_tls() {
     let (cert_file, key_file) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&cert_file, issued.cert_pem).unwrap();
     std::fs::write(&key_file, issued.key_pem).unwrap();
-    let tls = Some(edge::server::TlsFiles { cert_file, key_file });
+    let tls =
+        Some(edge::server::TlsFiles { cert_file, key_file, requests_client_certificate: false });
     let listener = ListenerSettings { tls, ..plain() };
     let world = World::with(FakeRegistry::builder(), listener, "").await;
     let image = world.registry.image("lib/app", "1", ImageSpec::layers([300_000]));

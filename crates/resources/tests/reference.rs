@@ -72,7 +72,8 @@ fn examples(document: &str) -> Vec<String> {
 #[test]
 fn the_examples_can_be_put_in_force() {
     for (name, document, count) in [
-        ("resources.md", REFERENCE, 7),
+        ("resources.md", REFERENCE, 9),
+        ("policies.md", include_str!("../../../docs/guides/policies.md"), 3),
         ("README.md", include_str!("../../../README.md"), 2),
         ("clients.md", include_str!("../../../docs/guides/clients.md"), 2),
         ("storage.md", include_str!("../../../docs/guides/storage.md"), 1),

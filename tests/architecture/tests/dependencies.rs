@@ -15,7 +15,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("blobs", &["oci", "telemetry"]),
     ("upstream", &["oci", "telemetry"]),
     ("catalog", &["oci", "policy", "telemetry"]),
-    ("plane", &["oci", "telemetry", "resources", "policy", "blobs", "upstream", "catalog"]),
+    ("identity", &["policy", "telemetry"]),
+    (
+        "plane",
+        &["oci", "telemetry", "resources", "policy", "identity", "blobs", "upstream", "catalog"],
+    ),
     ("edge", &["oci", "telemetry", "policy", "plane"]),
     ("testkit", &[]),
     ("architecture", &[]),
@@ -33,8 +37,8 @@ const TESTKIT: &str = "testkit";
 const ONLY: &[(&[&str], &[&str], &str)] = &[
     (
         &["reqwest"],
-        &["upstream", "lockgate"],
-        "only `upstream` opens connections to registries (`lockgate` asks its own API); call upstream::Upstream",
+        &["upstream", "identity", "lockgate"],
+        "only `upstream` opens connections to registries (`identity` has keys of issuers, `lockgate` asks its own API); call upstream::Upstream",
     ),
     (
         &["rusqlite", "libsqlite3-sys"],
