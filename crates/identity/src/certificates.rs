@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::Decode;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 
 /// Authorities of one bundle.
 const AUTHORITIES_MAX: usize = 256;
+/// Names of one certificate: all of them are looked at, so there must not be more.
+const NAMES_MAX: usize = 64;
 
 /// Authorities that are trusted.
 pub(crate) struct Authorities(Vec<TrustAnchor<'static>>);
@@ -82,7 +84,11 @@ impl Said {
         let body = certificate.tbs_certificate();
         let (mut dns, mut uris, mut emails) = (Vec::new(), Vec::new(), Vec::new());
         if let Some((_, names)) = body.get_extension::<SubjectAltName>().map_err(wrong)? {
-            for name in names.0.iter().take(64) {
+            if names.0.len() > NAMES_MAX {
+                let reason = format!("the client's certificate has more than {NAMES_MAX} names");
+                return Err(IdentifyError::wrong(reason));
+            }
+            for name in &names.0 {
                 match name {
                     GeneralName::DnsName(text) => dns.push(text.to_string()),
                     GeneralName::UniformResourceIdentifier(text) => uris.push(text.to_string()),
@@ -119,10 +125,7 @@ impl Said {
     }
 }
 
-/// The text of an attribute of a name, whatever kind of string it is.
+/// The text of an attribute of a name. Kinds of strings that are not UTF-8 or a part of it are not read.
 fn text(value: &x509_cert::der::Any) -> Option<String> {
-    let bytes = value.value();
-    // The header is left out by `value`; kinds with other letters than these are not read.
-    let _ = value.to_der().ok()?;
-    String::from_utf8(bytes.to_vec()).ok()
+    String::from_utf8(value.value().to_vec()).ok()
 }

@@ -75,8 +75,12 @@ pub(crate) fn identity(
         }
         None => defaults.groups,
     };
-    groups.retain(|group| !group.is_empty() && group.len() <= TEXT_MAX_BYTES);
-    groups.truncate(GROUPS_MAX);
+    groups.retain(|group| !group.is_empty());
+    // Some of them would be a guess at which ones matter.
+    if groups.len() > GROUPS_MAX || groups.iter().any(|group| group.len() > TEXT_MAX_BYTES) {
+        let problem = format!("there are more than {GROUPS_MAX}, or one is too long");
+        return Err(broken("groups", &problem));
+    }
     let mut attributes = defaults.attributes;
     for (key, expression) in mapping.attributes.iter().take(ATTRIBUTES_MAX) {
         let value = text(&format!("attribute {key}"), expression)?;
@@ -113,8 +117,10 @@ impl Defaults {
                 text("sub")
             }
             _ => {
-                let is_denied =
-                    claims.get("email_verified") == Some(&serde_json::Value::Bool(false));
+                // Some issuers write the truth as text.
+                let is_denied = claims
+                    .get("email_verified")
+                    .is_some_and(|it| *it == serde_json::json!(false) || *it == "false");
                 text("email").filter(|_| !is_denied).or_else(|| text("sub"))
             }
         };

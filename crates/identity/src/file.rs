@@ -1,5 +1,6 @@
 //! Files that are read again when they change, and whose last good content is kept.
 
+use crate::report::Report;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::Read;
@@ -19,6 +20,7 @@ type Stamp = (u64, u64, u64, i64, i64);
 pub(crate) struct Watched<T> {
     path: PathBuf,
     parse: fn(&[u8]) -> Result<T, String>,
+    report: Report,
     state: Mutex<State<T>>,
 }
 
@@ -30,9 +32,9 @@ struct State<T> {
 }
 
 impl<T> Watched<T> {
-    pub(crate) fn new(path: &Path, parse: fn(&[u8]) -> Result<T, String>) -> Self {
+    pub(crate) fn new(path: &Path, report: &Report, parse: fn(&[u8]) -> Result<T, String>) -> Self {
         let state = State { looked: None, stamp: None, good: None, problem: None };
-        Self { path: path.to_owned(), parse, state: Mutex::new(state) }
+        Self { path: path.to_owned(), parse, report: report.clone(), state: Mutex::new(state) }
     }
 
     /// The content as of now, or the last that was good. Blocks for a small file at most every two
@@ -58,13 +60,13 @@ impl<T> Watched<T> {
         }
         match self.read() {
             Ok(content) => {
+                self.report.read();
                 (state.good, state.problem, state.stamp) = (Some(Arc::new(content)), None, stamp);
             }
             Err(problem) => {
                 let problem = format!("{}: {problem}", self.path.display());
                 if state.problem.as_ref() != Some(&problem) {
-                    let kept = state.good.is_some();
-                    tracing::error!(%problem, kept, "a file of an identity provider cannot be used");
+                    self.report.failed(&problem, state.good.is_some());
                 }
                 (state.problem, state.stamp) = (Some(problem), stamp);
             }

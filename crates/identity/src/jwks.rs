@@ -4,21 +4,18 @@
 
 use crate::file::Watched;
 use crate::jwt::Key;
+use crate::report::Report;
 use crate::settings::KeySource;
 use jsonwebtoken::jwk::Jwk;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use url::Url;
 
 /// Keys of one issuer.
 const KEYS_MAX: usize = 256;
-/// How old a discovered set may get before it is asked for again, behind what is served.
-const REFRESH_EVERY: Duration = Duration::from_secs(300);
-/// Between two requests for an unknown key.
-const FLOOR: Duration = Duration::from_secs(10);
 /// For one request of the two that discovery takes.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger than any key set.
@@ -72,11 +69,33 @@ pub(crate) enum Source {
     Discovery(Arc<Discovery>),
 }
 
+/// How often is asked.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// A set that is older is asked for again, behind what is served.
+    every: Duration,
+    /// One that is older is asked for again first: a key that was withdrawn must not come back after a
+    /// quiet night.
+    stale: Duration,
+    /// Between two requests, whatever strangers show.
+    floor: Duration,
+}
+
+const PACE: Pace = Pace {
+    every: Duration::from_secs(300),
+    stale: Duration::from_secs(3600),
+    floor: Duration::from_secs(10),
+};
+
 /// Keys by discovery.
 pub(crate) struct Discovery {
-    provider: String,
     url: String,
+    /// What the metadata must call the issuer: where they are had from the issuer itself. Whoever names
+    /// another place has said where the keys are.
+    issuer: Option<String>,
     ca_file: Option<PathBuf>,
+    pace: Pace,
+    report: Report,
     state: Mutex<State>,
     /// One request at a time.
     turn: tokio::sync::Mutex<()>,
@@ -86,20 +105,18 @@ pub(crate) struct Discovery {
 struct State {
     good: Option<(Arc<KeySet>, Instant)>,
     asked: Option<Instant>,
+    /// Why the last request failed, if it did.
     problem: Option<String>,
 }
 
 impl Source {
-    pub(crate) fn new(provider: &str, keys: &KeySource) -> Self {
+    pub(crate) fn new(keys: &KeySource, issuer: &str, report: &Report) -> Self {
         match keys {
-            KeySource::File(path) => Self::File(Watched::new(path, parse)),
-            KeySource::Discovery { url, ca_file } => Self::Discovery(Arc::new(Discovery {
-                provider: provider.to_owned(),
-                url: url.clone(),
-                ca_file: ca_file.clone(),
-                state: Mutex::default(),
-                turn: tokio::sync::Mutex::default(),
-            })),
+            KeySource::File(path) => Self::File(Watched::new(path, report, parse)),
+            KeySource::Discovery { url, ca_file } => {
+                let ca_file = ca_file.as_deref();
+                Self::Discovery(Arc::new(Discovery::new(url, issuer, ca_file, PACE, report)))
+            }
         }
     }
 
@@ -110,70 +127,74 @@ impl Source {
             Self::Discovery(discovery) => discovery.keys(misses).await,
         }
     }
-
-    /// How old the keys are, if they are ever asked for anew; `None`: there are none yet.
-    pub(crate) fn age(&self) -> Option<Option<Duration>> {
-        match self {
-            Self::File(_) => None,
-            Self::Discovery(it) => Some(it.state.lock().good.as_ref().map(|good| good.1.elapsed())),
-        }
-    }
 }
 
 impl Discovery {
+    fn new(url: &str, issuer: &str, ca_file: Option<&Path>, pace: Pace, report: &Report) -> Self {
+        Self {
+            url: url.to_owned(),
+            issuer: (url == issuer).then(|| issuer.to_owned()),
+            ca_file: ca_file.map(Path::to_owned),
+            pace,
+            report: report.clone(),
+            state: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
     async fn keys(self: &Arc<Self>, misses: bool) -> Result<Arc<KeySet>, String> {
-        let (held, age) = match &self.state.lock().good {
-            Some((keys, at)) => (Some(keys.clone()), at.elapsed()),
-            None => (None, Duration::ZERO),
-        };
-        match held {
-            Some(keys) if !misses => {
-                if age > REFRESH_EVERY && self.is_due() {
-                    let this = self.clone();
-                    tokio::spawn(async move { this.refresh().await });
-                }
-                Ok(keys)
-            }
-            _ => {
-                if self.is_due() {
-                    // In a task of its own: whoever hangs up does not end it for others.
-                    let this = self.clone();
-                    let _ = tokio::spawn(async move { this.refresh().await }).await;
-                } else {
-                    // Somebody asks already; their answer is ours.
-                    let _turn = self.turn.lock().await;
-                }
-                let state = self.state.lock();
-                match (&state.good, &state.problem) {
-                    (Some((keys, _)), _) => Ok(keys.clone()),
-                    (None, Some(problem)) => Err(problem.clone()),
-                    (None, None) => Err("its keys were not had yet".to_owned()),
-                }
-            }
+        if !misses && let Some(keys) = self.held() {
+            return Ok(keys);
+        }
+        // In a task of its own: whoever hangs up does not end it for others.
+        let _ = tokio::spawn(self.clone().refresh()).await;
+        let state = self.state.lock();
+        match (&state.good, &state.problem) {
+            // The key may be new, and nobody can tell us now.
+            (_, Some(problem)) if misses => Err(problem.clone()),
+            (Some((keys, _)), _) => Ok(keys.clone()),
+            (None, Some(problem)) => Err(problem.clone()),
+            (None, None) => Err("its keys were not had yet".to_owned()),
         }
     }
 
-    /// Whether the floor lets us ask, and notes that we do.
+    /// The keys that may be used without waiting; they are asked for again behind that, if it is time.
+    fn held(self: &Arc<Self>) -> Option<Arc<KeySet>> {
+        let state = self.state.lock();
+        let (keys, at) = state.good.as_ref()?;
+        let age = at.elapsed();
+        // An issuer that is down stops nobody whose key is known.
+        if age > self.pace.stale && state.problem.is_none() {
+            return None;
+        }
+        let keys = keys.clone();
+        drop(state);
+        if age > self.pace.every && self.is_due() {
+            tokio::spawn(self.clone().refresh());
+        }
+        Some(keys)
+    }
+
     fn is_due(&self) -> bool {
-        let mut state = self.state.lock();
-        let is_due = state.asked.is_none_or(|at| at.elapsed() >= FLOOR);
-        if is_due {
-            state.asked = Some(Instant::now());
-        }
-        is_due
+        self.state.lock().asked.is_none_or(|at| at.elapsed() >= self.pace.floor)
     }
 
-    async fn refresh(&self) {
+    /// Asks, if it is time. Whoever comes meanwhile waits for the same answer.
+    async fn refresh(self: Arc<Self>) {
         let _turn = self.turn.lock().await;
-        let fetched = fetch(&self.url, self.ca_file.as_deref()).await;
+        if !self.is_due() {
+            return;
+        }
+        let fetched = fetch(&self.url, self.issuer.as_deref(), self.ca_file.as_deref()).await;
         let mut state = self.state.lock();
+        state.asked = Some(Instant::now());
         match fetched {
             Ok(keys) => {
-                (state.good, state.problem) = (Some((Arc::new(keys), Instant::now())), None)
+                self.report.read();
+                (state.good, state.problem) = (Some((Arc::new(keys), Instant::now())), None);
             }
             Err(problem) => {
-                let kept = state.good.is_some();
-                tracing::warn!(provider = %self.provider, %problem, kept, "keys cannot be had");
+                self.report.failed(&problem, state.good.is_some());
                 state.problem = Some(problem);
             }
         }
@@ -182,21 +203,29 @@ impl Discovery {
 
 #[derive(Deserialize)]
 struct Metadata {
+    issuer: Option<String>,
     jwks_uri: String,
 }
 
 /// OpenID Connect Discovery 1.0 §4: the metadata, then the keys it names. No redirects.
-async fn fetch(url: &str, ca_file: Option<&std::path::Path>) -> Result<KeySet, String> {
+async fn fetch(url: &str, issuer: Option<&str>, ca_file: Option<&Path>) -> Result<KeySet, String> {
     let client = client(ca_file).await?;
     let well_known = format!("{}/.well-known/openid-configuration", url.trim_end_matches('/'));
-    let metadata = get(&client, &well_known).await?;
+    let metadata = get(&client, &well_known, is_loopback(&well_known)).await?;
     let metadata: Metadata = serde_json::from_slice(&metadata)
         .map_err(|error| format!("{well_known} is no metadata: {error}"))?;
-    parse(&get(&client, &metadata.jwks_uri).await?)
-        .map_err(|problem| format!("{}: {problem}", metadata.jwks_uri))
+    if let Some(issuer) = issuer
+        && metadata.issuer.as_deref() != Some(issuer)
+    {
+        // OpenID Connect Discovery 1.0 §4.3.
+        return Err(format!("{well_known} is the metadata of another issuer"));
+    }
+    // Elsewhere nobody may send us to our own host.
+    let keys = get(&client, &metadata.jwks_uri, is_loopback(&well_known)).await?;
+    parse(&keys).map_err(|problem| format!("{}: {problem}", metadata.jwks_uri))
 }
 
-async fn client(ca_file: Option<&std::path::Path>) -> Result<reqwest::Client, String> {
+async fn client(ca_file: Option<&Path>) -> Result<reqwest::Client, String> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(TIMEOUT)
@@ -210,10 +239,15 @@ async fn client(ca_file: Option<&std::path::Path>) -> Result<reqwest::Client, St
     builder.build().map_err(|error| format!("no client can be made: {error}"))
 }
 
-async fn get(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, String> {
+fn is_loopback(url: &str) -> bool {
+    Url::parse(url)
+        .is_ok_and(|url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")))
+}
+
+/// One answer, read whole within bounds. `plain`: loopback addresses may do without TLS.
+async fn get(client: &reqwest::Client, url: &str, plain: bool) -> Result<Vec<u8>, String> {
     let parsed = Url::parse(url).map_err(|error| format!("{url} is no URL: {error}"))?;
-    let is_local = matches!(parsed.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    if parsed.scheme() != "https" && !is_local {
+    if parsed.scheme() != "https" && !(plain && is_loopback(url)) {
         return Err(format!("{url}: keys are had over https only"));
     }
     let cause = |error: reqwest::Error| {

@@ -24,6 +24,7 @@ pub(crate) struct Unverified {
     pub(crate) typ: Option<String>,
     pub(crate) issuer: Option<String>,
     pub(crate) subject: Option<String>,
+    pub(crate) audiences: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +33,8 @@ struct Said {
     iss: Option<Value>,
     #[serde(default)]
     sub: Option<Value>,
+    #[serde(default)]
+    aud: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -74,12 +77,17 @@ impl Unverified {
             wrong(&format!("the token's algorithm {:?} is not taken", cut(&head.alg)))
         })?;
         let text = |value: Option<Value>| value.and_then(|it| it.as_str().map(str::to_owned));
+        let audiences = match said.aud {
+            Some(Value::Array(all)) => all.into_iter().filter_map(|it| text(Some(it))).collect(),
+            other => text(other).into_iter().collect(),
+        };
         Ok(Self {
             algorithm,
             kid: head.kid,
             typ: head.typ,
             issuer: text(said.iss),
             subject: text(said.sub),
+            audiences,
         })
     }
 }
@@ -122,7 +130,9 @@ impl Key {
                 EllipticCurve::P384 => &[ES384],
                 _ => return None,
             },
-            AlgorithmParameters::OctetKeyPair(_) => &[EdDSA],
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+                &[EdDSA]
+            }
             _ => return None,
         };
         let named = common.key_algorithm.map(|it| it.to_string());

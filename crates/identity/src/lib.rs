@@ -15,6 +15,7 @@ mod jwks;
 mod jwt;
 mod local;
 mod providers;
+mod report;
 mod settings;
 mod spiffe;
 mod subjects;

@@ -14,6 +14,12 @@ use std::collections::{BTreeMap, HashMap};
 
 /// What robot tokens begin with.
 pub(crate) const TOKEN_PREFIX: &str = "lgt_";
+/// Which robot token somebody showed.
+const TOKEN_ATTRIBUTE: &str = "token";
+/// Groups of one user, attributes of one user, and bytes of each.
+const GROUPS_MAX: usize = 256;
+const ATTRIBUTES_MAX: usize = 64;
+const TEXT_MAX_BYTES: usize = 1024;
 /// Users of one file.
 const USERS_MAX: usize = 10_000;
 /// Tokens of one user.
@@ -82,15 +88,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Users, String> {
     }
     let (mut users, mut tokens) = (HashMap::new(), HashMap::new());
     for user in file.users {
-        if user.name.is_empty() || user.name.contains(':') || user.name.len() > 256 {
+        let is_odd = |c: char| c == ':' || c.is_control();
+        if user.name.is_empty() || user.name.contains(is_odd) || user.name.len() > 256 {
             return Err(format!(
                 "{:?} is no name of a user: 1 to 256 letters without `:`",
                 user.name
             ));
         }
-        if user.tokens.len() > TOKENS_MAX {
-            return Err(format!("user {} has more than {TOKENS_MAX} tokens", user.name));
-        }
+        check(&user).map_err(|problem| format!("user {}: {problem}", user.name))?;
         for token in &user.tokens {
             let robot = robot(&user, token)?;
             if tokens.insert(token.id.clone(), robot).is_some() {
@@ -103,6 +108,25 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Users, String> {
         }
     }
     Ok(Users { users, tokens })
+}
+
+/// What is wrong with a user besides their name and tokens.
+fn check(user: &User) -> Result<(), String> {
+    let is_text = |text: &String| !text.is_empty() && text.len() <= TEXT_MAX_BYTES;
+    if user.groups.len() > GROUPS_MAX || !user.groups.iter().all(is_text) {
+        return Err(format!("at most {GROUPS_MAX} groups of 1 to {TEXT_MAX_BYTES} bytes"));
+    }
+    let mut texts = user.attributes.iter().flat_map(|(key, value)| [key, value]);
+    if user.attributes.len() > ATTRIBUTES_MAX || !texts.all(is_text) {
+        return Err(format!("at most {ATTRIBUTES_MAX} attributes of 1 to {TEXT_MAX_BYTES} bytes"));
+    }
+    if user.tokens.len() > TOKENS_MAX {
+        return Err(format!("more than {TOKENS_MAX} tokens"));
+    }
+    match &user.password_hash {
+        Some(hash) => passwords::check_hash(hash),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn read(bytes: &[u8]) -> Result<UsersFile, String> {
@@ -156,9 +180,17 @@ impl Users {
         self.users.get(name)?.password_hash.as_deref()
     }
 
-    /// Whether a user is still there.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.users.contains_key(name)
+    /// Whether a user is still there, and the robot token that they showed, if it was one.
+    pub(crate) fn still_has(&self, identity: &Identity) -> bool {
+        if !self.users.contains_key(identity.name()) {
+            return false;
+        }
+        match (identity.scope(), identity.attribute(TOKEN_ATTRIBUTE)) {
+            (Some(_), Some(id)) => {
+                self.tokens.get(id).is_some_and(|robot| robot.user == identity.name())
+            }
+            _ => true,
+        }
     }
 
     /// A user who showed their password.
@@ -185,7 +217,7 @@ impl Users {
         }
         let user = self.users.get(&robot.user).ok_or_else(wrong)?;
         // It acts for its user, and never for more.
-        let named = identity(robot.kind, provider, user).with_attribute("token", id);
+        let named = identity(robot.kind, provider, user).with_attribute(TOKEN_ATTRIBUTE, id);
         Ok(named.with_scope(robot.scope.clone()).with_expires(Some(robot.expires)))
     }
 }

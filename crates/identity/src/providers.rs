@@ -15,6 +15,7 @@ use std::sync::Arc;
 use telemetry::Metrics;
 
 /// All providers of a view.
+#[derive(Default)]
 pub struct Providers {
     list: Vec<Arc<Provider>>,
     metrics: Option<Arc<Metrics>>,
@@ -43,12 +44,6 @@ impl std::fmt::Debug for Presented<'_> {
             Self::Basic { .. } => "Basic",
             Self::Certificate(_) => "Certificate",
         })
-    }
-}
-
-impl Default for Providers {
-    fn default() -> Self {
-        Self { list: Vec::new(), metrics: None }
     }
 }
 
@@ -97,12 +92,12 @@ impl Providers {
         now: Timestamp,
     ) -> Result<Identity, IdentifyError> {
         let identified = match presented {
-            Presented::Bearer(token) => self.by_token(token, now).await,
+            Presented::Bearer(token) => self.by_bearer(token, now).await,
             Presented::Basic { username, password } => self.by_basic(username, password, now).await,
             Presented::Certificate(chain) => self.by_certificate(chain, now),
         };
         self.count(&identified);
-        identified
+        identified.map_err(|refused| refused.error)
     }
 
     /// Whether what vouched once still would: a local user may be gone. For tokens that live long.
@@ -120,28 +115,53 @@ impl Providers {
         }
     }
 
+    async fn by_bearer(&self, token: &str, now: Timestamp) -> Result<Identity, Refused> {
+        if token.starts_with(TOKEN_PREFIX) {
+            return self.by_robot_token(token, now);
+        }
+        self.by_token(token, now).await
+    }
+
     /// A token of some issuer. What it says of itself only chooses who is asked; whose key verifies it
     /// speaks, and nobody else.
-    async fn by_token(&self, token: &str, now: Timestamp) -> Result<Identity, IdentifyError> {
-        let said = Unverified::read(token)?;
-        let (mut cannot, mut wrong) = (None, None);
-        for provider in self.list.iter().filter(|it| it.may_have_issued(&said)) {
+    async fn by_token(&self, token: &str, now: Timestamp) -> Result<Identity, Refused> {
+        let said = Unverified::read(token).map_err(Refused::by_nobody)?;
+        let mut refusals = Refusals::default();
+        for provider in self.candidates(&said) {
             match provider.by_token(token, &said, now).await {
                 Ok(identity) => return Ok(identity),
                 // Its key verified it: nobody else has a say.
-                Err(provider::Failed::Settled(error)) => return Err(error),
-                Err(provider::Failed::NotTheirs(error @ IdentifyError::CannotTell { .. })) => {
-                    cannot = cannot.or(Some(error));
-                }
-                Err(provider::Failed::NotTheirs(error)) => wrong = wrong.or(Some(error)),
+                Err(provider::Failed::Settled(error)) => return Err(Refused::by(provider, error)),
+                Err(provider::Failed::NotTheirs(error)) => refusals.add(provider, error),
             }
         }
-        let nobody = || {
+        Err(refusals.last_word(|| {
             let issuer = said.issuer.as_deref().unwrap_or("nobody");
             let issuer: String = issuer.chars().filter(|c| !c.is_control()).take(120).collect();
-            IdentifyError::wrong(format!("no IdentityProvider takes tokens of {issuer}"))
-        };
-        Err(cannot.or(wrong).unwrap_or_else(nobody))
+            format!("no IdentityProvider takes tokens of {issuer}")
+        }))
+    }
+
+    /// Who may have issued a token. Of several providers of one issuer, those whose audience it names,
+    /// if there are any: they may have the same keys.
+    fn candidates(&self, said: &Unverified) -> Vec<&Arc<Provider>> {
+        let mut all: Vec<_> = self.list.iter().filter(|it| it.may_have_issued(said)).collect();
+        if all.iter().any(|it| it.is_meant(said)) {
+            all.retain(|it| it.is_meant(said));
+        }
+        all
+    }
+
+    fn by_robot_token(&self, token: &str, now: Timestamp) -> Result<Identity, Refused> {
+        let mut refusals = Refusals::default();
+        for provider in &self.list {
+            match provider.by_robot_token(token, now) {
+                Some(Ok(identity)) => return Ok(identity),
+                Some(Err(error)) => refusals.add(provider, error),
+                None => {}
+            }
+        }
+        Err(refusals.last_word(|| "no IdentityProvider has robot tokens".to_owned()))
     }
 
     async fn by_basic(
@@ -149,70 +169,98 @@ impl Providers {
         username: &str,
         password: &str,
         now: Timestamp,
-    ) -> Result<Identity, IdentifyError> {
+    ) -> Result<Identity, Refused> {
         if password.starts_with(TOKEN_PREFIX) {
-            let mut wrong = None;
-            for provider in &self.list {
-                match provider.by_robot_token(password, now) {
-                    Some(Ok(identity)) => return Ok(identity),
-                    Some(Err(error)) => wrong = wrong.or(Some(error)),
-                    None => {}
-                }
-            }
-            let nobody = || IdentifyError::wrong("no IdentityProvider has robot tokens");
-            return Err(wrong.unwrap_or_else(nobody));
+            return self.by_robot_token(password, now);
         }
         if jwt::looks_like_one(password) {
             return self.by_token(password, now).await;
         }
+        let mut refusals = Refusals::default();
         for provider in &self.list {
-            if let Some(identity) = provider.by_cluster_secret(password) {
-                return identity;
-            }
-        }
-        let mut wrong = None;
-        for provider in &self.list {
-            match provider.by_password(username, password).await {
+            match provider.by_cluster_secret(password) {
                 Some(Ok(identity)) => return Ok(identity),
-                Some(Err(error)) => wrong = wrong.or(Some(error)),
+                Some(Err(error)) => refusals.add(provider, error),
                 None => {}
             }
         }
-        Err(wrong.unwrap_or_else(|| IdentifyError::wrong("user name or password is wrong")))
+        for provider in &self.list {
+            match provider.by_password(username, password).await {
+                Some(Ok(identity)) => return Ok(identity),
+                Some(Err(error)) => refusals.add(provider, error),
+                None => {}
+            }
+        }
+        Err(refusals.last_word(|| "user name or password is wrong".to_owned()))
     }
 
     fn by_certificate(
         &self,
         chain: &[CertificateDer<'_>],
         now: Timestamp,
-    ) -> Result<Identity, IdentifyError> {
-        let mut wrong = None;
+    ) -> Result<Identity, Refused> {
+        let mut refusals = Refusals::default();
         for provider in &self.list {
             match provider.by_certificate(chain, now) {
                 Some(Ok(identity)) => return Ok(identity),
-                Some(Err(error)) => wrong = wrong.or(Some(error)),
+                Some(Err(error)) => refusals.add(provider, error),
                 None => {}
             }
         }
-        let nobody = || IdentifyError::wrong("no IdentityProvider takes certificates");
-        Err(wrong.unwrap_or_else(nobody))
+        Err(refusals.last_word(|| "no IdentityProvider takes certificates".to_owned()))
     }
 
-    fn count(&self, identified: &Result<Identity, IdentifyError>) {
+    fn count(&self, identified: &Result<Identity, Refused>) {
         let Some(metrics) = &self.metrics else { return };
         match identified {
             Ok(identity) => metrics.identified(identity.provider(), "accepted"),
-            Err(IdentifyError::Wrong { .. }) => metrics.identified("", "refused"),
-            Err(IdentifyError::CannotTell { provider, .. }) => {
+            Err(Refused { provider, error: IdentifyError::Wrong { .. } }) => {
+                metrics.identified(provider, "refused");
+            }
+            Err(Refused { error: IdentifyError::CannotTell { provider, .. }, .. }) => {
                 metrics.identified(provider, "unavailable");
             }
         }
-        for provider in &self.list {
-            if let Some(age) = provider.key_age() {
-                let seconds = age.map_or(-1.0, |age| age.as_secs_f64());
-                metrics.set_key_age(&provider.settings.name, seconds);
-            }
-        }
+    }
+}
+
+/// Who refused, and why.
+struct Refused {
+    /// Empty: nobody in particular.
+    provider: String,
+    error: IdentifyError,
+}
+
+impl Refused {
+    fn by(provider: &Provider, error: IdentifyError) -> Self {
+        Self { provider: provider.settings.name.clone(), error }
+    }
+
+    fn by_nobody(error: IdentifyError) -> Self {
+        Self { provider: String::new(), error }
+    }
+}
+
+/// What was said by those who did not vouch.
+#[derive(Default)]
+struct Refusals {
+    wrong: Option<Refused>,
+    cannot: Option<Refused>,
+}
+
+impl Refusals {
+    fn add(&mut self, provider: &Provider, error: IdentifyError) {
+        let place = match error {
+            IdentifyError::Wrong { .. } => &mut self.wrong,
+            IdentifyError::CannotTell { .. } => &mut self.cannot,
+        };
+        place.get_or_insert_with(|| Refused::by(provider, error));
+    }
+
+    /// One who cannot tell may be the one who would have vouched: that comes before a no.
+    fn last_word(self, nobody: impl FnOnce() -> String) -> Refused {
+        let nobody = || Refused::by_nobody(IdentifyError::wrong(nobody()));
+        self.cannot.or(self.wrong).unwrap_or_else(nobody)
     }
 }
 

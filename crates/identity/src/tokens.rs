@@ -6,8 +6,9 @@
 //! nothing that they signed can live.
 
 mod key;
+mod wire;
 
-use crate::jwt::{Claims, Unverified};
+use crate::jwt::{Claims, TOKEN_MAX_BYTES, Unverified};
 use crate::{Error, IdentifyError};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
@@ -15,15 +16,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, Header};
 use key::SigningKey;
-use parking_lot::RwLock;
-use policy::{Action, Identity, NamePattern, PrincipalKind, TokenScope};
+use parking_lot::{Mutex, RwLock};
+use policy::Identity;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wire::{WireIdentity, read, wire};
 
 /// The `iss` of all our tokens.
 const ISSUER: &str = "https://lockgate.dev/token";
@@ -40,6 +40,10 @@ const CHECKS_FOR: SignedDuration = SignedDuration::from_hours(48);
 /// The directory is looked at this often, and at once for an unknown key, but not more often than a floor.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LOOK_FLOOR: Duration = Duration::from_secs(2);
+/// Between two attempts to make a key.
+const RETRY_EVERY: Duration = Duration::from_secs(60);
+/// No token lives longer.
+const LIFETIME_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// How far the clocks of replicas may differ (contracts §11).
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
@@ -47,6 +51,8 @@ const SKEW: SignedDuration = SignedDuration::from_secs(60);
 pub struct TokenKeys {
     dir: Option<PathBuf>,
     held: RwLock<Held>,
+    /// Taken by whoever makes and removes keys; when that failed last.
+    rotation: Mutex<Option<Instant>>,
 }
 
 struct Held {
@@ -66,6 +72,7 @@ pub struct AccessToken {
 
 /// Whose a token is.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is made")]
 pub enum TokenHolder {
     /// Nobody's.
     Anonymous {
@@ -79,30 +86,6 @@ pub enum TokenHolder {
         /// When it ends.
         expires: Timestamp,
     },
-}
-
-/// An identity as it stands in a token.
-#[derive(Serialize, Deserialize)]
-struct WireIdentity {
-    kind: String,
-    provider: String,
-    issuer: String,
-    name: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    groups: Vec<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    attributes: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    scope: Option<WireScope>,
-    /// The end of the credential that was shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expires: Option<Timestamp>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireScope {
-    actions: Vec<String>,
-    repositories: Vec<String>,
 }
 
 impl TokenKeys {
@@ -119,7 +102,7 @@ impl TokenKeys {
             key::write(dir, made)?;
             keys = key::read_all(dir)?;
         }
-        let keys = Self { dir: Some(dir.to_owned()), held: RwLock::new(Held::new(keys)) };
+        let keys = Self::of(Some(dir.to_owned()), keys);
         keys.rotate(now);
         Ok(keys)
     }
@@ -130,7 +113,12 @@ impl TokenKeys {
     /// When no key can be made.
     pub fn in_memory(now: Timestamp) -> Result<Self, Error> {
         let key = SigningKey::generate(now)?;
-        Ok(Self { dir: None, held: RwLock::new(Held::new(vec![Arc::new(key)])) })
+        Ok(Self::of(None, vec![Arc::new(key)]))
+    }
+
+    fn of(dir: Option<PathBuf>, keys: Vec<Arc<SigningKey>>) -> Self {
+        let held = RwLock::new(Held { keys, looked: Instant::now() });
+        Self { dir, held, rotation: Mutex::new(None) }
     }
 
     /// The public keys, as a JWK set (RFC 7517).
@@ -188,7 +176,7 @@ impl TokenKeys {
         self.look(false);
         self.rotate(now);
         let wished = SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::from_secs(300));
-        let mut ends = now.checked_add(wished).unwrap_or(now);
+        let mut ends = now.checked_add(wished.min(LIFETIME_MAX)).unwrap_or(now);
         if let Some(bound) = identity.and_then(Identity::expires) {
             ends = ends.min(bound);
         }
@@ -212,6 +200,11 @@ impl TokenKeys {
         });
         let text = jsonwebtoken::encode(&header, &claims, key.encoding())
             .map_err(|error| unavailable(&error.to_string()))?;
+        if text.len() > TOKEN_MAX_BYTES {
+            return Err(IdentifyError::wrong(
+                "the identity has too many groups or attributes for a token; map fewer of them",
+            ));
+        }
         let seconds = u64::try_from(ends.as_second() - now.as_second()).unwrap_or(0);
         Ok((SecretString::from(text), Duration::from_secs(seconds)))
     }
@@ -296,11 +289,14 @@ impl TokenKeys {
     /// Looks at the directory again, if it is time.
     fn look(&self, at_once: bool) {
         let Some(dir) = &self.dir else { return };
-        let age = self.held.read().looked.elapsed();
-        if age < if at_once { LOOK_FLOOR } else { LOOK_EVERY } {
+        let pause = if at_once { LOOK_FLOOR } else { LOOK_EVERY };
+        if self.held.read().looked.elapsed() < pause {
             return;
         }
         let mut held = self.held.write();
+        if held.looked.elapsed() < pause {
+            return; // Somebody else just did.
+        }
         held.looked = Instant::now();
         match key::read_all(dir) {
             // A directory that is empty for a moment (a mounted secret that changes) ends nothing.
@@ -313,36 +309,54 @@ impl TokenKeys {
     /// Makes the next key in time, and removes those that nothing needs any more.
     fn rotate(&self, now: Timestamp) {
         let Some(dir) = &self.dir else { return };
-        let newest = self.held.read().keys.last().map(|key| key.made());
-        let is_due = |made: Timestamp| made.checked_add(SIGNS_FOR).is_ok_and(|ends| ends <= now);
-        if !newest.is_some_and(is_due) {
+        if !needs_rotation(&self.held.read().keys, now) {
             return;
         }
-        if let Err(error) = key::write(dir, now) {
-            // Shared and read only, perhaps: somebody else makes them.
-            tracing::warn!(%error, "a new key of tokens cannot be made; the old one goes on");
+        let Some(mut failed) = self.rotation.try_lock() else { return };
+        if failed.is_some_and(|at| at.elapsed() < RETRY_EVERY) {
             return;
         }
-        let Ok(keys) = key::read_all(dir) else { return };
-        let is_needed = |index: usize| match keys.get(index + 1) {
-            Some(next) => next.made().checked_add(CHECKS_FOR).is_ok_and(|ends| ends > now),
-            None => true,
-        };
-        for (index, key) in keys.iter().enumerate().filter(|(index, _)| !is_needed(*index)) {
-            if let Err(error) = key::remove(dir, key) {
-                tracing::warn!(%error, index, "an old key of tokens cannot be removed");
+        match rotated(dir, now) {
+            Ok(keys) => (self.held.write().keys, *failed) = (keys, None),
+            Err(error) => {
+                // Shared and read only, perhaps: somebody else makes them.
+                tracing::warn!(%error, "keys of tokens cannot be rotated; the old ones go on");
+                *failed = Some(Instant::now());
             }
         }
-        let mut held = self.held.write();
-        held.keys =
-            keys.iter().enumerate().filter(|(i, _)| is_needed(*i)).map(|it| it.1.clone()).collect();
     }
 }
 
-impl Held {
-    fn new(keys: Vec<Arc<SigningKey>>) -> Self {
-        Self { keys, looked: Instant::now() }
+/// Whether the newest key has signed long enough. One from the future (a clock was wrong) is not waited for.
+fn is_due(keys: &[Arc<SigningKey>], now: Timestamp) -> bool {
+    let latest = now.checked_add(SKEW).unwrap_or(now);
+    let newest = keys.iter().rev().find(|key| key.made() <= latest);
+    newest.is_some_and(|key| key.made().checked_add(SIGNS_FOR).is_ok_and(|ends| ends <= now))
+}
+
+/// How many of the oldest keys have signed nothing that still lives.
+fn ended(keys: &[Arc<SigningKey>], now: Timestamp) -> usize {
+    let is_ended =
+        |next: &Arc<SigningKey>| next.made().checked_add(CHECKS_FOR).is_ok_and(|ends| ends <= now);
+    keys.iter().skip(1).take_while(|next| is_ended(next)).count()
+}
+
+fn needs_rotation(keys: &[Arc<SigningKey>], now: Timestamp) -> bool {
+    is_due(keys, now) || ended(keys, now) > 0
+}
+
+fn rotated(dir: &Path, now: Timestamp) -> Result<Vec<Arc<SigningKey>>, Error> {
+    let mut keys = key::read_all(dir)?;
+    // Another replica may have made it.
+    if is_due(&keys, now) {
+        key::write(dir, now)?;
+        keys = key::read_all(dir)?;
     }
+    let needed = keys.split_off(ended(&keys, now));
+    for key in &keys {
+        key::remove(dir, key)?;
+    }
+    Ok(needed)
 }
 
 /// Judges times and audience; when it ends.
@@ -365,42 +379,6 @@ fn judge(claims: &Claims, service: &str, now: Timestamp) -> Result<Timestamp, Id
         return Err(wrong("the token is not good yet; is a clock wrong?"));
     }
     Ok(expires)
-}
-
-fn wire(identity: &Identity) -> WireIdentity {
-    WireIdentity {
-        kind: identity.kind().as_str().to_owned(),
-        provider: identity.provider().to_owned(),
-        issuer: identity.issuer().to_owned(),
-        name: identity.name().to_owned(),
-        groups: identity.groups().to_vec(),
-        attributes: identity.attributes().clone(),
-        scope: identity.scope().map(|scope| WireScope {
-            actions: scope.actions.iter().map(|it| it.as_str().to_owned()).collect(),
-            repositories: scope.repositories.iter().map(|it| it.as_str().to_owned()).collect(),
-        }),
-        expires: identity.expires(),
-    }
-}
-
-/// `None`: it says something that we do not know, and so cannot keep to.
-fn read(wire: WireIdentity) -> Option<Identity> {
-    let kind = PrincipalKind::parse(&wire.kind)?;
-    if matches!(kind, PrincipalKind::Operator | PrincipalKind::System | PrincipalKind::Anonymous) {
-        return None;
-    }
-    let scope = match wire.scope {
-        None => None,
-        Some(scope) => {
-            let action = |text: &String| Action::ALL.into_iter().find(|it| it.as_str() == text);
-            let actions = scope.actions.iter().map(action).collect::<Option<_>>()?;
-            let patterns = scope.repositories.iter().map(|text| NamePattern::parse(text).ok());
-            Some(TokenScope { actions, repositories: patterns.collect::<Option<_>>()? })
-        }
-    };
-    let identity = Identity::new(kind, &wire.provider, &wire.issuer, &wire.name);
-    let identity = identity.with_groups(wire.groups).with_attributes(wire.attributes);
-    Some(identity.with_scope(scope).with_expires(wire.expires))
 }
 
 fn unavailable(reason: &str) -> IdentifyError {

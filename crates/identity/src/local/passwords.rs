@@ -13,6 +13,8 @@ use tokio::sync::Semaphore;
 
 /// At once; each takes some MiB and a core.
 const AT_ONCE: usize = 2;
+/// Whoever waits longer for their turn is told to come back.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 /// What was right counts without work for so long.
 const REMEMBERED: Duration = Duration::from_secs(60);
 const REMEMBERED_MAX: u64 = 10_000;
@@ -23,9 +25,11 @@ const PASSWORD_MAX_BYTES: usize = 1024;
 /// Parameters beyond these are a file that wants to stop us.
 const MEMORY_MAX_KIB: u32 = 256 << 10;
 const PASSES_MAX: u32 = 16;
+const LANES_MAX: u32 = 8;
 
 /// The checking of passwords.
 pub(crate) struct Passwords {
+    provider: String,
     key: hmac::Key,
     right: Cache<Vec<u8>, ()>,
     failures: Cache<String, u32>,
@@ -33,11 +37,12 @@ pub(crate) struct Passwords {
 }
 
 impl Passwords {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(provider: &str) -> Self {
         let mut secret = [0; 32];
         // Without randomness nothing is remembered twice, and nothing else follows.
         let _ = SystemRandom::new().fill(&mut secret);
         Self {
+            provider: provider.to_owned(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
             right: Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(REMEMBERED).build(),
             failures: Cache::builder()
@@ -64,19 +69,46 @@ impl Passwords {
         if self.right.contains_key(&mark) {
             return Ok(());
         }
-        let failed = self.failures.get(name).unwrap_or(0);
-        if failed >= FAILURES_MAX {
-            return Err(IdentifyError::wrong("too many wrong passwords; wait a minute"));
-        }
-        let Ok(_turn) = self.turns.acquire().await else { return Err(wrong()) };
-        let (text, password) = (hash.unwrap_or(DUMMY).to_owned(), password.to_owned());
-        let checked = tokio::task::spawn_blocking(move || verify(&text, &password)).await;
-        if checked.unwrap_or(false) && hash.is_some() {
-            self.right.insert(mark, ());
+        self.judge_failures(name)?;
+        let turn = tokio::time::timeout(WAIT_MAX, self.turns.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(self.busy()) };
+        // Many may have waited beside this one.
+        if self.right.contains_key(&mark) {
             return Ok(());
         }
-        self.failures.insert(name.to_owned(), failed + 1);
-        Err(wrong())
+        self.judge_failures(name)?;
+        let (text, password) = (hash.unwrap_or(DUMMY).to_owned(), password.to_owned());
+        let checked = tokio::task::spawn_blocking(move || {
+            // Held to the end of the work, also when whoever asked hangs up.
+            let _turn = turn;
+            verify(&text, &password)
+        });
+        match checked.await {
+            Ok(true) if hash.is_some() => {
+                self.right.insert(mark, ());
+                Ok(())
+            }
+            Ok(_) => {
+                let more = |held: Option<moka::Entry<String, u32>>| {
+                    held.map_or(1, |held| held.into_value().saturating_add(1))
+                };
+                self.failures.entry_by_ref(name).and_upsert_with(more);
+                Err(wrong())
+            }
+            Err(_) => Err(self.busy()),
+        }
+    }
+
+    fn judge_failures(&self, name: &str) -> Result<(), IdentifyError> {
+        if self.failures.get(name).unwrap_or(0) >= FAILURES_MAX {
+            return Err(IdentifyError::wrong("too many wrong passwords; wait a minute"));
+        }
+        Ok(())
+    }
+
+    fn busy(&self) -> IdentifyError {
+        let reason = "too many passwords are being checked".to_owned();
+        IdentifyError::CannotTell { provider: self.provider.clone(), reason }
     }
 
     fn mark(&self, name: &str, password: &str, hash: Option<&str>) -> Vec<u8> {
@@ -94,17 +126,29 @@ const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$\
     Ku41QbDxg7lYrKbqbFYGTzN6wGaKZLgTZHLrNBTNGnY";
 
 fn verify(hash: &str, password: &str) -> bool {
-    let Ok(parsed) = PasswordHash::new(hash) else { return false };
-    let bounded =
-        |name: &str, max: u32| parsed.params.get_decimal(name).is_none_or(|value| value <= max);
-    if parsed.algorithm.as_str() != "argon2id"
-        || !bounded("m", MEMORY_MAX_KIB)
-        || !bounded("t", PASSES_MAX)
-        || !bounded("p", 8)
-    {
-        return false;
+    let parsed = parsed(hash);
+    parsed.is_ok_and(|it| Argon2::default().verify_password(password.as_bytes(), &it).is_ok())
+}
+
+/// What is wrong with a hash, if anything.
+pub(super) fn check_hash(hash: &str) -> Result<(), String> {
+    parsed(hash).map(drop)
+}
+
+/// A hash that is one, and not made to stop us.
+fn parsed(hash: &str) -> Result<PasswordHash<'_>, String> {
+    // What the library says could hold a part of it.
+    let parsed = PasswordHash::new(hash).ok().filter(|it| it.hash.is_some() && it.salt.is_some());
+    let parsed = parsed.ok_or_else(|| "its passwordHash is no PHC string".to_owned())?;
+    if parsed.algorithm.as_str() != "argon2id" {
+        return Err("its passwordHash is not argon2id".to_owned());
     }
-    Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
+    for (name, max) in [("m", MEMORY_MAX_KIB), ("t", PASSES_MAX), ("p", LANES_MAX)] {
+        if parsed.params.get_decimal(name).is_some_and(|value| value > max) {
+            return Err(format!("its passwordHash has {name} above {max}"));
+        }
+    }
+    Ok(parsed)
 }
 
 /// The hash of a password, in PHC form.

@@ -20,7 +20,9 @@ impl Providers {
         };
         let list = settings
             .into_iter()
-            .map(|settings| known(&settings).unwrap_or_else(|| Arc::new(Provider::new(settings))))
+            .map(|settings| {
+                known(&settings).unwrap_or_else(|| Arc::new(Provider::new(settings, &metrics)))
+            })
             .collect();
         Self { list, metrics }
     }

@@ -6,6 +6,7 @@ use crate::file::Watched;
 use crate::jwks::{KeySet, Source};
 use crate::jwt::{self, Claims, Expected, Unverified};
 use crate::local::{self, Passwords, Users};
+use crate::report::Report;
 use crate::settings::{ProviderKind, ProviderSettings};
 use crate::spiffe::{self, Bundle};
 use crate::{IdentifyError, subjects};
@@ -15,7 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 use policy::{Identity, PrincipalKind, attribute};
 use rustls_pki_types::CertificateDer;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use telemetry::Metrics;
 
 /// Short secrets are guessed.
 const SECRET_MIN_BYTES: usize = 20;
@@ -30,7 +32,7 @@ enum Live {
     Keys(Source),
     Bundle(Watched<Bundle>),
     Authorities(Watched<Authorities>),
-    Users(Watched<Users>, Passwords),
+    Users(Watched<Users>, Box<Passwords>),
     Secrets(Watched<Vec<[u8; 32]>>),
 }
 
@@ -43,22 +45,25 @@ pub(super) enum Failed {
 }
 
 impl Provider {
-    pub(super) fn new(settings: ProviderSettings) -> Self {
+    pub(super) fn new(settings: ProviderSettings, metrics: &Option<Arc<Metrics>>) -> Self {
+        let report = Report::new(&settings.name, metrics.clone());
         let live = match &settings.kind {
-            ProviderKind::Kubernetes { keys, .. } | ProviderKind::Oidc { keys, .. } => {
-                Live::Keys(Source::new(&settings.name, keys))
+            ProviderKind::Kubernetes { issuer, keys, .. }
+            | ProviderKind::Oidc { issuer, keys, .. } => {
+                Live::Keys(Source::new(keys, issuer, &report))
             }
             ProviderKind::Spiffe { bundle_file, .. } => {
-                Live::Bundle(Watched::new(bundle_file, spiffe::parse))
+                Live::Bundle(Watched::new(bundle_file, &report, spiffe::parse))
             }
             ProviderKind::ClientCertificates { ca_file, .. } => {
-                Live::Authorities(Watched::new(ca_file, Authorities::parse))
+                Live::Authorities(Watched::new(ca_file, &report, Authorities::parse))
             }
             ProviderKind::Local { users_file } => {
-                Live::Users(Watched::new(users_file, local::parse), Passwords::new())
+                let users = Watched::new(users_file, &report, local::parse);
+                Live::Users(users, Box::new(Passwords::new(&settings.name)))
             }
             ProviderKind::ClusterCredential { secret_file, .. } => {
-                Live::Secrets(secrets(secret_file))
+                Live::Secrets(secrets(secret_file, &report))
             }
         };
         Self { settings, live }
@@ -98,14 +103,6 @@ impl Provider {
         }
     }
 
-    /// How old keys are that are asked for anew.
-    pub(super) fn key_age(&self) -> Option<Option<Duration>> {
-        match &self.live {
-            Live::Keys(source) => source.age(),
-            _ => None,
-        }
-    }
-
     fn cannot_tell(&self, reason: String) -> IdentifyError {
         IdentifyError::CannotTell { provider: self.settings.name.clone(), reason }
     }
@@ -125,6 +122,22 @@ impl Provider {
         }
     }
 
+    /// Whether one of a token's audiences is ours here: tells providers of one issuer and one key apart.
+    pub(super) fn is_meant(&self, said: &Unverified) -> bool {
+        let mut ours = self.audiences().iter();
+        ours.any(|ours| said.audiences.iter().any(|theirs| theirs == ours))
+    }
+
+    /// What the `aud` of a token for us is.
+    fn audiences(&self) -> &[String] {
+        match &self.settings.kind {
+            ProviderKind::Kubernetes { audience, .. } => std::slice::from_ref(audience),
+            ProviderKind::Oidc { audiences, .. } => audiences,
+            ProviderKind::Spiffe { audience, .. } => audience.as_slice(),
+            _ => &[],
+        }
+    }
+
     pub(super) async fn by_token(
         &self,
         token: &str,
@@ -132,38 +145,46 @@ impl Provider {
         now: Timestamp,
     ) -> Result<Identity, Failed> {
         let wrong = |reason: &str| Failed::NotTheirs(IdentifyError::wrong(reason));
-        if !self.settings.algorithms.iter().any(|it| it.jwt() == said.algorithm) {
-            let reason = format!(
-                "tokens signed with {:?} are not taken by identity provider {}",
-                said.algorithm, self.settings.name
-            );
-            return Err(wrong(&reason));
-        }
-        if said.typ.as_deref().is_some_and(|typ| {
-            !typ.eq_ignore_ascii_case("jwt") && !typ.eq_ignore_ascii_case("at+jwt")
-        }) {
-            return Err(wrong("the token is of another type (typ)"));
-        }
+        self.judge_head(said).map_err(Failed::NotTheirs)?;
         let claims = match self.verified(token, said).await {
             Ok(Some(claims)) => claims,
             Ok(None) => return Err(wrong("no key of its issuer has signed the token")),
             Err(error) => return Err(Failed::NotTheirs(error)),
         };
-        let (issuer, audiences) = match &self.settings.kind {
-            ProviderKind::Kubernetes { issuer, audience, .. } => {
-                (Some(issuer.as_str()), vec![audience.clone()])
+        let issuer = match &self.settings.kind {
+            ProviderKind::Kubernetes { issuer, .. } | ProviderKind::Oidc { issuer, .. } => {
+                Some(issuer.as_str())
             }
-            ProviderKind::Oidc { issuer, audiences, .. } => {
-                (Some(issuer.as_str()), audiences.clone())
-            }
-            ProviderKind::Spiffe { audience, .. } => (None, audience.iter().cloned().collect()),
-            _ => return Err(wrong("it takes no tokens")),
+            // Whoever signs for a trust domain is in its bundle.
+            _ => None,
         };
         let skew = SignedDuration::try_from(self.settings.clock_skew).unwrap_or_default();
-        let expected = Expected { issuer, audiences: &audiences, skew, now };
+        let expected = Expected { issuer, audiences: self.audiences(), skew, now };
         let ends = jwt::judge(&claims, &expected).map_err(Failed::Settled)?;
         let identity = self.of_claims(&claims).map_err(Failed::Settled)?;
         Ok(identity.with_expires(Some(ends)))
+    }
+
+    /// Judges what the head of a token says: it must be one that this provider takes at all.
+    fn judge_head(&self, said: &Unverified) -> Result<(), IdentifyError> {
+        let is_svid = matches!(self.settings.kind, ProviderKind::Spiffe { .. });
+        let is_taken = self.settings.algorithms.iter().any(|it| it.jwt() == said.algorithm);
+        // JWT-SVID §2.1 and §2.2: these algorithms have no place there, and each names its key.
+        if !is_taken || (is_svid && said.algorithm == jsonwebtoken::Algorithm::EdDSA) {
+            let (algorithm, name) = (said.algorithm, &self.settings.name);
+            return Err(IdentifyError::wrong(format!(
+                "tokens signed with {algorithm:?} are not taken by identity provider {name}"
+            )));
+        }
+        if is_svid && said.kid.is_none() {
+            return Err(IdentifyError::wrong("the JWT-SVID names no key (kid)"));
+        }
+        let types: &[&str] = if is_svid { &["jwt", "jose"] } else { &["jwt", "at+jwt"] };
+        let is_type = |typ: &str| types.iter().any(|it| typ.eq_ignore_ascii_case(it));
+        if !said.typ.as_deref().is_none_or(is_type) {
+            return Err(IdentifyError::wrong("the token is of another type (typ)"));
+        }
+        Ok(())
     }
 
     /// The claims, if one of our keys signed the token. Keys are asked for anew when the one it names is
@@ -262,8 +283,10 @@ impl Provider {
         let ProviderKind::ClusterCredential { cluster, .. } = &self.settings.kind else {
             return None;
         };
-        // A secret that cannot be read is nobody's word: others may know the password.
-        let secrets = file.get(false).ok()?;
+        let secrets = match file.get(false) {
+            Ok(secrets) => secrets,
+            Err(problem) => return Some(Err(self.cannot_tell(problem))),
+        };
         let shown = fingerprint(password.as_bytes());
         let is_known = secrets.iter().any(|it| verify_slices_are_equal(it, &shown).is_ok());
         is_known.then(|| {
@@ -334,10 +357,13 @@ impl Provider {
 
     /// Whether somebody who was known is still there.
     pub(super) fn still_knows(&self, identity: &Identity) -> Result<(), IdentifyError> {
+        if identity.issuer() != self.issuer() {
+            return Err(IdentifyError::wrong("the identity provider is another one now"));
+        }
         let Live::Users(file, _) = &self.live else { return Ok(()) };
         match file.get(false) {
-            Ok(users) if users.has(identity.name()) => Ok(()),
-            Ok(_) => Err(IdentifyError::wrong("the user is gone")),
+            Ok(users) if users.still_has(identity) => Ok(()),
+            Ok(_) => Err(IdentifyError::wrong("the user or their token is gone")),
             Err(problem) => Err(self.cannot_tell(problem)),
         }
     }
@@ -348,8 +374,8 @@ fn said(chain: &[CertificateDer<'_>]) -> Result<Said, IdentifyError> {
     Said::read(leaf)
 }
 
-fn secrets(path: &Path) -> Watched<Vec<[u8; 32]>> {
-    Watched::new(path, |bytes| {
+fn secrets(path: &Path, report: &Report) -> Watched<Vec<[u8; 32]>> {
+    Watched::new(path, report, |bytes| {
         let text = std::str::from_utf8(bytes).map_err(|_| "not text".to_owned())?;
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
         if lines.is_empty() || lines.len() > 16 {

@@ -150,7 +150,11 @@ pub(super) fn write(dir: &Path, made: Timestamp) -> Result<(), Error> {
 
 pub(super) fn remove(dir: &Path, key: &SigningKey) -> Result<(), Error> {
     let path = dir.join(key.file_name());
-    fs::remove_file(&path).map_err(|error| Error::file(&path, error))
+    match fs::remove_file(&path) {
+        // Another replica was faster.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|error| Error::file(&path, error)),
+    }
 }
 
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";

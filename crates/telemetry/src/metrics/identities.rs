@@ -2,6 +2,7 @@
 //! out from a failed rollout.
 
 use super::{LabelledGauge, Metrics, labelled};
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -10,7 +11,8 @@ use prometheus_client::registry::Registry;
 #[derive(Debug)]
 pub(super) struct Identities {
     checked: Family<Vec<(String, String)>, Counter>,
-    key_ages: LabelledGauge,
+    reads: Family<Vec<(String, String)>, Counter>,
+    read_at: LabelledGauge,
 }
 
 impl Identities {
@@ -21,28 +23,40 @@ impl Identities {
             "Credentials that were checked, by provider (empty: none took it) and result",
             checked.clone(),
         );
-        let key_ages = labelled(
-            r,
-            "lockgate_identity_keys_age_seconds",
-            "Since when the keys of a provider were not had anew; -1: never had",
+        let reads = Family::<Vec<(String, String)>, Counter>::default();
+        r.register(
+            "lockgate_identity_source_reads",
+            "Keys, authorities, users and secrets that were read anew, by provider and result",
+            reads.clone(),
         );
-        Self { checked, key_ages }
+        let read_at = labelled(
+            r,
+            "lockgate_identity_source_read_timestamp_seconds",
+            "When the keys, authorities, users or secrets of a provider were last read anew",
+        );
+        Self { checked, reads, read_at }
     }
 }
 
 impl Metrics {
     /// A credential was checked. `result`: `accepted`, `refused` or `unavailable`.
     pub fn identified(&self, provider: &str, result: &str) {
-        let labels = vec![
-            ("provider".to_owned(), provider.to_owned()),
-            ("result".to_owned(), result.to_owned()),
-        ];
-        self.identities.checked.get_or_create(&labels).inc();
+        self.identities.checked.get_or_create(&labels(provider, result)).inc();
     }
 
-    /// Sets how old the keys of a provider are, in seconds; below zero: it has none yet.
-    pub fn set_key_age(&self, provider: &str, seconds: f64) {
-        let labels = vec![("provider".to_owned(), provider.to_owned())];
-        self.identities.key_ages.get_or_create(&labels).set(seconds as i64);
+    /// The keys, authorities, users or secrets of a provider were read anew.
+    pub fn identity_source_read(&self, provider: &str, now: Timestamp) {
+        self.identities.reads.get_or_create(&labels(provider, "ok")).inc();
+        let gauge_labels = vec![("provider".to_owned(), provider.to_owned())];
+        self.identities.read_at.get_or_create(&gauge_labels).set(now.as_second());
     }
+
+    /// They could not be read.
+    pub fn identity_source_failed(&self, provider: &str) {
+        self.identities.reads.get_or_create(&labels(provider, "failed")).inc();
+    }
+}
+
+fn labels(provider: &str, result: &str) -> Vec<(String, String)> {
+    vec![("provider".to_owned(), provider.to_owned()), ("result".to_owned(), result.to_owned())]
 }
