@@ -38,15 +38,17 @@ impl<T> Watched<T> {
     }
 
     /// The content as of now, or the last that was good. Blocks for a small file at most every two
-    /// seconds. `at_once`: looks now.
-    pub(crate) fn get(&self, at_once: bool) -> Result<Arc<T>, String> {
+    /// seconds. `misses`: something is not in it that should be: looks now, and what was good before is
+    /// no answer.
+    pub(crate) fn get(&self, misses: bool) -> Result<Arc<T>, String> {
         let mut state = self.state.lock();
         let is_due = state.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
-        if is_due || at_once {
+        if is_due || misses {
             state.looked = Some(Instant::now());
             self.look(&mut state);
         }
         match (&state.good, &state.problem) {
+            (_, Some(problem)) if misses => Err(problem.clone()),
             (Some(good), _) => Ok(good.clone()),
             (None, Some(problem)) => Err(problem.clone()),
             (None, None) => Err(format!("{} was not read", self.path.display())),

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use url::Url;
 
+#[cfg(test)]
+mod tests;
+
 /// Keys of one issuer.
 const KEYS_MAX: usize = 256;
-/// For one request of the two that discovery takes.
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger than any key set.
 const ANSWER_MAX_BYTES: usize = 1 << 20;
 
@@ -79,12 +80,15 @@ struct Pace {
     stale: Duration,
     /// Between two requests, whatever strangers show.
     floor: Duration,
+    /// For one request of the two that discovery takes.
+    timeout: Duration,
 }
 
 const PACE: Pace = Pace {
     every: Duration::from_secs(300),
     stale: Duration::from_secs(3600),
     floor: Duration::from_secs(10),
+    timeout: Duration::from_secs(5),
 };
 
 /// Keys by discovery.
@@ -185,7 +189,7 @@ impl Discovery {
         if !self.is_due() {
             return;
         }
-        let fetched = fetch(&self.url, self.issuer.as_deref(), self.ca_file.as_deref()).await;
+        let fetched = self.fetch().await;
         let mut state = self.state.lock();
         state.asked = Some(Instant::now());
         match fetched {
@@ -207,36 +211,37 @@ struct Metadata {
     jwks_uri: String,
 }
 
-/// OpenID Connect Discovery 1.0 §4: the metadata, then the keys it names. No redirects.
-async fn fetch(url: &str, issuer: Option<&str>, ca_file: Option<&Path>) -> Result<KeySet, String> {
-    let client = client(ca_file).await?;
-    let well_known = format!("{}/.well-known/openid-configuration", url.trim_end_matches('/'));
-    let metadata = get(&client, &well_known, is_loopback(&well_known)).await?;
-    let metadata: Metadata = serde_json::from_slice(&metadata)
-        .map_err(|error| format!("{well_known} is no metadata: {error}"))?;
-    if let Some(issuer) = issuer
-        && metadata.issuer.as_deref() != Some(issuer)
-    {
-        // OpenID Connect Discovery 1.0 §4.3.
-        return Err(format!("{well_known} is the metadata of another issuer"));
+impl Discovery {
+    /// OpenID Connect Discovery 1.0 §4: the metadata, then the keys it names. No redirects.
+    async fn fetch(&self) -> Result<KeySet, String> {
+        let client = self.client().await?;
+        let well_known =
+            format!("{}/.well-known/openid-configuration", self.url.trim_end_matches('/'));
+        let metadata = get(&client, &well_known, is_loopback(&well_known)).await?;
+        let metadata: Metadata = serde_json::from_slice(&metadata)
+            .map_err(|error| format!("{well_known} is no metadata: {error}"))?;
+        if self.issuer.is_some() && metadata.issuer != self.issuer {
+            // §4.3.
+            return Err(format!("{well_known} is the metadata of another issuer"));
+        }
+        // Elsewhere nobody may send us to our own host.
+        let keys = get(&client, &metadata.jwks_uri, is_loopback(&well_known)).await?;
+        parse(&keys).map_err(|problem| format!("{}: {problem}", metadata.jwks_uri))
     }
-    // Elsewhere nobody may send us to our own host.
-    let keys = get(&client, &metadata.jwks_uri, is_loopback(&well_known)).await?;
-    parse(&keys).map_err(|problem| format!("{}: {problem}", metadata.jwks_uri))
-}
 
-async fn client(ca_file: Option<&Path>) -> Result<reqwest::Client, String> {
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(TIMEOUT)
-        .connect_timeout(TIMEOUT);
-    if let Some(path) = ca_file {
-        let problem = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let pem = tokio::fs::read(path).await.map_err(|error| problem(&error))?;
-        let authorities = reqwest::Certificate::from_pem_bundle(&pem);
-        builder = builder.tls_certs_merge(authorities.map_err(|error| problem(&error))?);
+    async fn client(&self) -> Result<reqwest::Client, String> {
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(self.pace.timeout)
+            .connect_timeout(self.pace.timeout);
+        if let Some(path) = &self.ca_file {
+            let problem = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let pem = tokio::fs::read(path).await.map_err(|error| problem(&error))?;
+            let authorities = reqwest::Certificate::from_pem_bundle(&pem);
+            builder = builder.tls_certs_merge(authorities.map_err(|error| problem(&error))?);
+        }
+        builder.build().map_err(|error| format!("no client can be made: {error}"))
     }
-    builder.build().map_err(|error| format!("no client can be made: {error}"))
 }
 
 fn is_loopback(url: &str) -> bool {

@@ -58,7 +58,7 @@ pub struct TokenKeys {
 struct Held {
     /// The oldest first.
     keys: Vec<Arc<SigningKey>>,
-    looked: Instant,
+    looked: Option<Instant>,
 }
 
 /// A token, and how long it is good for.
@@ -117,7 +117,7 @@ impl TokenKeys {
     }
 
     fn of(dir: Option<PathBuf>, keys: Vec<Arc<SigningKey>>) -> Self {
-        let held = RwLock::new(Held { keys, looked: Instant::now() });
+        let held = RwLock::new(Held { keys, looked: None });
         Self { dir, held, rotation: Mutex::new(None) }
     }
 
@@ -290,14 +290,15 @@ impl TokenKeys {
     fn look(&self, at_once: bool) {
         let Some(dir) = &self.dir else { return };
         let pause = if at_once { LOOK_FLOOR } else { LOOK_EVERY };
-        if self.held.read().looked.elapsed() < pause {
+        let is_fresh = |held: &Held| held.looked.is_some_and(|at| at.elapsed() < pause);
+        if is_fresh(&self.held.read()) {
             return;
         }
         let mut held = self.held.write();
-        if held.looked.elapsed() < pause {
+        if is_fresh(&held) {
             return; // Somebody else just did.
         }
-        held.looked = Instant::now();
+        held.looked = Some(Instant::now());
         match key::read_all(dir) {
             // A directory that is empty for a moment (a mounted secret that changes) ends nothing.
             Ok(keys) if !keys.is_empty() => held.keys = keys,

@@ -162,3 +162,60 @@ pub(crate) fn hash_password(password: &str) -> Result<String, String> {
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
     hash.map(|hash| hash.to_string()).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cheap, so that tests are quick.
+    fn hash(password: &str) -> String {
+        let cheap = argon2::Params::new(8, 1, 1, None).unwrap();
+        let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, cheap);
+        let salt = SaltString::encode_b64(b"a salt of a test").unwrap();
+        argon2.hash_password(password.as_bytes(), &salt).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_work_for_nobody_is_that_for_somebody() {
+        let (nobody, made) = (parsed(DUMMY).unwrap(), hash_password("x").unwrap());
+        let somebody = parsed(&made).unwrap();
+        assert_eq!(nobody.params, somebody.params);
+        assert_eq!(nobody.version, somebody.version);
+        assert_eq!(nobody.hash.map(|it| it.len()), somebody.hash.map(|it| it.len()));
+    }
+
+    #[tokio::test]
+    async fn guesses_at_once_count_like_guesses_one_by_one() {
+        let (passwords, hash) = (Arc::new(Passwords::new("local")), hash("right"));
+        let guesses: Vec<_> = (0..50)
+            .map(|it| {
+                let (passwords, hash) = (passwords.clone(), hash.clone());
+                tokio::spawn(async move {
+                    passwords.check("alice", &format!("guess {it}"), Some(&hash)).await
+                })
+            })
+            .collect();
+        let mut looked_at = 0;
+        for guess in guesses {
+            let told = guess.await.unwrap().unwrap_err().to_string();
+            looked_at += usize::from(!told.contains("wait a minute"));
+        }
+        let most = FAILURES_MAX as usize + AT_ONCE;
+        assert!((1..=most).contains(&looked_at), "{looked_at} guesses were looked at");
+        // Another name is not stopped by it.
+        passwords.check("bob", "right", Some(&hash)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_gives_their_turn_back() {
+        let (passwords, hash) = (Arc::new(Passwords::new("local")), hash("right"));
+        for _ in 0..20 {
+            let (passwords, hash) = (passwords.clone(), hash.clone());
+            let asked =
+                tokio::spawn(async move { passwords.check("bob", "wrong", Some(&hash)).await });
+            tokio::task::yield_now().await;
+            asked.abort();
+        }
+        passwords.check("alice", "right", Some(&hash)).await.unwrap();
+    }
+}
