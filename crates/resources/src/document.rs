@@ -47,7 +47,7 @@ pub struct Document {
     pub place: Place,
     /// Places of fields that are judged with other documents at hand, by path.
     pub(crate) field_places: BTreeMap<String, Place>,
-    /// Where the text of a field begins, by path; only where that is not the field's own place.
+    /// How the text of a field was written, by path; only where places inside are known.
     pub(crate) text_starts: BTreeMap<String, TextStart>,
 }
 
@@ -100,8 +100,9 @@ impl Document {
         self.field_places.get(path).unwrap_or(&self.place)
     }
 
-    /// A place inside the text of a field: `line` and `column` count from 1 within the text. Exact for
-    /// texts on one line without escapes and for blocks (`|`); else the field's own place.
+    /// A place inside the text of a field: `line` and `column` count from 1 within the text, in
+    /// characters. Exact for texts on one line without escapes and for blocks (`|`); else the field's own
+    /// place.
     pub fn place_in_text(&self, path: &str, line: u32, column: u32) -> Place {
         let field = self.place_of(path);
         match self.text_starts.get(path) {
@@ -113,8 +114,8 @@ impl Document {
 
 static SCHEMAS: LazyLock<BTreeMap<&'static str, Json>> = LazyLock::new(schema::json_schemas);
 
-/// Reads one document, or says everything that is wrong with it.
-pub(crate) fn read(mut node: Node) -> Result<Document, Vec<Problem>> {
+/// Reads one document of a text with these lines, or says everything that is wrong with it.
+pub(crate) fn read(mut node: Node, lines: &[&str]) -> Result<Document, Vec<Problem>> {
     let kind = read_head(&node).map_err(|problem| vec![problem])?;
     node.remove("status");
     if let Value::Map(entries) = &mut node.value
@@ -128,7 +129,7 @@ pub(crate) fn read(mut node: Node) -> Result<Document, Vec<Problem>> {
     };
     let mut problems = validate(&node, &SCHEMAS[kind.as_str()], Some(&unenforced));
     if problems.is_empty() {
-        match convert_document(&node, kind) {
+        match convert_document(&node, kind, lines) {
             Ok(document) => {
                 rules::check(&document, &node, &mut problems);
                 if problems.is_empty() {
@@ -176,17 +177,18 @@ fn kind_names() -> Vec<&'static str> {
     Kind::ALL.into_iter().map(Kind::as_str).collect()
 }
 
-fn convert_document(node: &Node, kind: Kind) -> Result<Document, Problem> {
+fn convert_document(node: &Node, kind: Kind, lines: &[&str]) -> Result<Document, Problem> {
     let missing = || Problem::new(node.place.clone(), "", "metadata and spec are required");
     let metadata = &node.entry("metadata").ok_or_else(missing)?.value;
     let spec = &node.entry("spec").ok_or_else(missing)?.value;
     let mut field_places = BTreeMap::new();
+    let mut text_starts = BTreeMap::new();
     collect_places(&node.value, "", &mut field_places);
     if matches!(
         kind,
         Kind::ArtifactPolicy | Kind::IdentityProvider | Kind::AccessPolicy | Kind::Environment
     ) {
-        collect_all(spec, "spec", &mut field_places);
+        collect_all(spec, "spec", lines, &mut field_places, &mut text_starts);
     }
     Ok(Document {
         metadata: convert(metadata, "metadata")?,
@@ -202,7 +204,7 @@ fn convert_document(node: &Node, kind: Kind) -> Result<Document, Problem> {
         },
         place: node.place.clone(),
         field_places,
-        text_starts: BTreeMap::new(),
+        text_starts,
     })
 }
 
@@ -243,17 +245,29 @@ fn collect_places(value: &Value, path: &str, places: &mut BTreeMap<String, Place
 }
 
 /// Everything below a node: for kinds whose texts are compiled by others.
-fn collect_all(node: &Node, path: &str, places: &mut BTreeMap<String, Place>) {
+fn collect_all(
+    node: &Node,
+    path: &str,
+    lines: &[&str],
+    places: &mut BTreeMap<String, Place>,
+    starts: &mut BTreeMap<String, TextStart>,
+) {
     places.insert(path.to_owned(), node.place.clone());
     match &node.value {
         Value::Map(entries) => {
             for entry in entries {
-                collect_all(&entry.value, &format!("{path}.{}", entry.key), places);
+                let path = format!("{path}.{}", entry.key);
+                collect_all(&entry.value, &path, lines, places, starts);
             }
         }
         Value::List(items) => {
             for (index, item) in items.iter().enumerate() {
-                collect_all(item, &format!("{path}[{index}]"), places);
+                collect_all(item, &format!("{path}[{index}]"), lines, places, starts);
+            }
+        }
+        Value::Text(text) => {
+            if let Some(start) = TextStart::find(lines, &node.place, text) {
+                starts.insert(path.to_owned(), start);
             }
         }
         _ => {}

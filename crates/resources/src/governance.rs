@@ -5,7 +5,7 @@ use crate::kind::Kind;
 use crate::nearest::nearest;
 use crate::rules::DEFAULT_ENVIRONMENT;
 use crate::set::Set;
-use crate::{Problem, TextGlob};
+use crate::{HttpUrl, Problem, TextGlob};
 use std::collections::BTreeSet;
 
 /// Adds what names nothing.
@@ -16,6 +16,7 @@ pub(crate) fn check(set: &Set, problems: &mut Vec<Problem>) {
     let upstreams: BTreeSet<&str> = set.upstreams().map(|(document, _)| document.name()).collect();
     let signers: BTreeSet<&str> = set.signers().map(|(document, _)| document.name()).collect();
     let clusters = clusters(set);
+    check_issuers(set, problems);
     for (document, spec) in set.access_policies() {
         for (index, rule) in spec.allow.iter().enumerate() {
             let path = format!("spec.allow[{index}].environments");
@@ -62,10 +63,69 @@ pub(crate) fn check(set: &Set, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The clusters that providers stand for.
+/// A provider of signed tokens, as far as it can be taken for another.
+struct Issuer<'a> {
+    document: &'a Document,
+    field: &'static str,
+    issuer: &'a str,
+    audiences: Vec<&'a str>,
+    /// Where its keys come from: a file or an address.
+    keys: &'a str,
+}
+
+/// Two providers that the same token fits are told apart by their keys alone. With keys from one place
+/// a token would be good for both, and which cluster it speaks for would be a matter of order.
+fn check_issuers(set: &Set, problems: &mut Vec<Problem>) {
+    let mut seen: Vec<Issuer> = Vec::new();
+    for (document, spec) in set.identity_providers() {
+        let found = if let Some(it) = &spec.kubernetes {
+            let issuer = it.issuer.as_str();
+            let url = it.discovery_url.as_ref().unwrap_or(&it.issuer);
+            let keys = it.jwks_file.as_deref().unwrap_or(address(url));
+            let audiences = vec![it.audience.as_str()];
+            Issuer { document, field: "spec.kubernetes", issuer, audiences, keys }
+        } else if let Some(it) = &spec.oidc {
+            let issuer = it.issuer.as_str();
+            let url = it.discovery_url.as_ref().unwrap_or(&it.issuer);
+            let keys = it.jwks_file.as_deref().unwrap_or(address(url));
+            let audiences = it.audiences.iter().map(|it| it.as_str()).collect();
+            Issuer { document, field: "spec.oidc", issuer, audiences, keys }
+        } else {
+            continue;
+        };
+        let same = seen.iter().find(|other| {
+            other.issuer == found.issuer
+                && other.keys == found.keys
+                && other.audiences.iter().any(|audience| found.audiences.contains(audience))
+        });
+        if let Some(other) = same {
+            let message = format!(
+                "IdentityProvider `{}` takes the same tokens: the issuer, an audience and the keys are \
+                 the same; give one of them another jwksFile, discoveryUrl or audience",
+                other.document.name(),
+            );
+            let path = format!("{}.issuer", found.field);
+            problems.push(Problem::new(document.place_of(&path).clone(), path, message));
+        }
+        seen.push(found);
+    }
+}
+
+fn address(url: &HttpUrl) -> &str {
+    url.as_str().trim_end_matches('/')
+}
+
+/// The clusters that providers stand for; none are known where a mapping of claims or a file of users
+/// may name any other.
 fn clusters(set: &Set) -> BTreeSet<&str> {
     let mut known = BTreeSet::new();
     for (_, spec) in set.identity_providers() {
+        let oidc = spec.oidc.iter().filter_map(|it| it.claims.as_ref());
+        let certificates = spec.client_certificates.iter().filter_map(|it| it.claims.as_ref());
+        let mut mappings = oidc.chain(certificates);
+        if spec.local.is_some() || mappings.any(|it| it.attributes.contains_key("cluster")) {
+            return BTreeSet::new();
+        }
         known.extend(spec.kubernetes.iter().map(|it| it.cluster.as_str()));
         known.extend(spec.cluster_credential.iter().map(|it| it.cluster.as_str()));
         let certificates = spec.client_certificates.iter();
@@ -74,7 +134,7 @@ fn clusters(set: &Set) -> BTreeSet<&str> {
     known
 }
 
-/// Clusters may also come from claims, so only a near miss is told.
+/// Files may be read before the providers of their clusters are there, so only a near miss is told.
 fn clusters_known(
     document: &Document,
     path: &str,

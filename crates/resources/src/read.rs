@@ -3,7 +3,7 @@
 use crate::document::{self, Document};
 use crate::set::Set;
 use crate::tree::parse_documents;
-use crate::{Place, Problem, Problems, text_start};
+use crate::{Place, Problem, Problems};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::{self, File};
@@ -122,12 +122,10 @@ impl Reader {
             Ok(nodes) => nodes,
             Err(problem) => return self.problems.push(problem),
         };
+        let lines: Vec<&str> = text.lines().collect();
         for node in nodes {
-            match document::read(node) {
-                Ok(mut document) => {
-                    text_start::note(&mut document, text);
-                    self.add(document);
-                }
+            match document::read(node, &lines) {
+                Ok(document) => self.add(document),
                 Err(problems) => self.problems.extend(problems),
             }
         }

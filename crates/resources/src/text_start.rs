@@ -1,75 +1,79 @@
 //! Where the text of a YAML scalar begins, so that an error inside an expression has its own place.
+//!
+//! The parser only tells where a scalar begins, not how it was written. So the source is compared
+//! with the value: only where both are the same, letter by letter, is a place inside known. Escapes,
+//! doubled quotes, folded lines, aliases and tags differ, and keep the place of their field.
 
 use crate::Place;
-use crate::document::Document;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How a scalar was written.
+/// In longer lines no place is looked for: finding each of many fields of one line costs their
+/// product, and a column that far to the right helps nobody.
+const MAX_LINE_BYTES: usize = 8 << 10;
+
+/// How a scalar was written whose source is its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextStart {
     /// On one line, so many characters after the place of the field.
     Inline(u32),
-    /// A literal block: from this line on, so many columns indented.
+    /// A block: from this line on, so many columns indented.
     Block(u32, u32),
-    /// In a way in which places inside are not known: with escapes, folded, over several lines.
-    Unknown,
 }
 
 impl TextStart {
+    /// How the value of a field at `place` was written; nothing where its source is not its value.
+    pub(crate) fn find(lines: &[&str], place: &Place, value: &str) -> Option<Self> {
+        let index = usize::try_from(place.line()).ok()?.checked_sub(1)?;
+        let line = lines.get(index).filter(|line| line.len() <= MAX_LINE_BYTES)?;
+        let column = usize::try_from(place.column()).ok()?.checked_sub(1)?;
+        let (at, first) = line.char_indices().nth(column)?;
+        let source = &line[at..];
+        match first {
+            '|' | '>' => {
+                let indent = block_indent(lines.get(index + 1..)?, value)?;
+                Some(Self::Block(place.line().saturating_add(1), indent))
+            }
+            '"' | '\'' => {
+                let end = source[1..].strip_prefix(value)?;
+                end.starts_with(first).then_some(Self::Inline(1))
+            }
+            _ => source.starts_with(value).then_some(Self::Inline(0)),
+        }
+    }
+
     pub(crate) fn place_of(self, field: &Place, line: u32, column: u32) -> Place {
+        let (line, column) = (line.max(1), column.max(1));
         let at = |line, column| {
             let source: Arc<str> = field.source().into();
             Place::in_file(&source, line, column)
         };
         match self {
-            Self::Inline(skip) if line <= 1 => at(field.line(), field.column() + skip + column - 1),
-            Self::Block(first, indent) => at(first + line - 1, indent + column),
-            Self::Inline(_) | Self::Unknown => field.clone(),
+            Self::Inline(skip) if line == 1 => {
+                at(field.line(), field.column().saturating_add(skip).saturating_add(column - 1))
+            }
+            Self::Inline(_) => field.clone(),
+            Self::Block(first, indent) => {
+                at(first.saturating_add(line - 1), indent.saturating_add(column))
+            }
         }
     }
 }
 
-/// Notes, for every field whose place is kept, how its text was written.
-pub(crate) fn note(document: &mut Document, text: &str) {
-    let lines: Vec<&str> = text.lines().collect();
-    let starts: BTreeMap<String, TextStart> = document
-        .field_places
-        .iter()
-        .filter_map(|(path, place)| Some((path.clone(), start(&lines, place)?)))
-        .collect();
-    document.text_starts = starts;
-}
-
-fn start(lines: &[&str], place: &Place) -> Option<TextStart> {
-    let index = usize::try_from(place.line()).ok()?.checked_sub(1)?;
-    let line = lines.get(index)?;
-    let from: String = line.chars().skip(place.column().saturating_sub(1) as usize).collect();
-    Some(match from.chars().next()? {
-        '|' => {
-            let body = lines.get(index + 1..)?.iter().position(|line| !line.trim().is_empty())?;
-            let first = lines[index + 1 + body];
-            let indent = first.len() - first.trim_start().len();
-            let indent = u32::try_from(indent).ok()?;
-            TextStart::Block(place.line() + 1, indent)
+/// The columns before each line of a block, if without them the lines are those of the value.
+fn block_indent(body: &[&str], value: &str) -> Option<u32> {
+    let spaces = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let full = value.lines().position(|line| !line.trim().is_empty())?;
+    let indent = spaces(body.get(full)?).checked_sub(spaces(value.lines().nth(full)?))?;
+    for (index, line) in value.lines().enumerate() {
+        let source = body.get(index).copied().unwrap_or_default();
+        // Lines without content need not be indented.
+        let is_same = match source.get(indent..) {
+            Some(rest) => rest == line,
+            None => line.is_empty() && source.trim().is_empty(),
+        };
+        if !is_same {
+            return None;
         }
-        '>' | '[' | '{' => TextStart::Unknown,
-        quote @ ('"' | '\'') => match is_plain(&from[1..], quote) {
-            true => TextStart::Inline(1),
-            false => TextStart::Unknown,
-        },
-        _ => TextStart::Inline(0),
-    })
-}
-
-/// Whether a quoted text ends on its line and has no escapes.
-fn is_plain(rest: &str, quote: char) -> bool {
-    match rest.find(quote) {
-        Some(end) => {
-            let inside = &rest[..end];
-            let is_doubled = quote == '\'' && rest[end + 1..].starts_with('\'');
-            !is_doubled && (quote == '\'' || !inside.contains('\\'))
-        }
-        None => false,
     }
+    u32::try_from(indent).ok()
 }

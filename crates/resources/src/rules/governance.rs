@@ -2,8 +2,8 @@
 
 use super::Wrong;
 use crate::v1alpha1::{
-    AccessPolicySpec, ArtifactPolicySpec, Enforcement, EnvironmentSpec, IdentityProviderSpec,
-    PolicyRule, SignerSpec, Subject, SubjectKind,
+    AccessPolicySpec, ArtifactPolicySpec, ClaimMapping, Enforcement, EnvironmentSpec,
+    IdentityProviderSpec, PolicyRule, SignerSpec, Subject, SubjectKind,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,6 +12,10 @@ use std::time::Duration;
 pub(crate) const DEFAULT_ENVIRONMENT: &str = "default";
 /// More would make expired tokens good.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+/// Of names of attributes, as of labels in Kubernetes.
+const ATTRIBUTE_KEY_MAX_BYTES: usize = 63;
+/// Of keys of labels and annotations; Kubernetes allows 317 (a prefix, a slash, a name).
+const PAIR_KEY_MAX_BYTES: usize = 320;
 
 pub(super) fn check_access(spec: &AccessPolicySpec, wrong: &mut Wrong) {
     for (index, rule) in spec.allow.iter().enumerate() {
@@ -104,6 +108,27 @@ pub(super) fn check_provider(spec: &IdentityProviderSpec, wrong: &mut Wrong) {
     }
     if let Some(oidc) = &spec.oidc {
         check_keys(&oidc.jwks_file, oidc.discovery_url.is_some(), "oidc", wrong);
+        check_claims(&oidc.claims, "oidc", wrong);
+    }
+    if let Some(certificates) = &spec.client_certificates {
+        check_claims(&certificates.claims, "clientCertificates", wrong);
+    }
+}
+
+/// Keys of attributes: schemas of custom resources cannot bound the keys of maps.
+fn check_claims(claims: &Option<ClaimMapping>, way: &str, wrong: &mut Wrong) {
+    for key in claims.iter().flat_map(|claims| claims.attributes.keys()) {
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if key.len() > ATTRIBUTE_KEY_MAX_BYTES || key.is_empty() || !key.chars().all(is_letter) {
+            let shown: String = key.chars().take(64).collect();
+            wrong.say(
+                &format!("spec.{way}.claims.attributes"),
+                format!(
+                    "{shown:?} is no name of an attribute: letters, digits, `.`, `_` and `-`, \
+                         at most {ATTRIBUTE_KEY_MAX_BYTES} of them"
+                ),
+            );
+        }
     }
 }
 
@@ -207,8 +232,27 @@ fn check_rule(rule: &PolicyRule, path: &str, wrong: &mut Wrong) {
         if check.as_ref().is_some_and(|it| it.require.is_empty() && it.deny.is_empty()) {
             wrong.say(&empty(field), "at least one of require and deny is needed");
         }
+        for (list, pairs) in
+            check.iter().flat_map(|it| [("require", &it.require), ("deny", &it.deny)])
+        {
+            check_pair_keys(pairs.keys(), &format!("{path}.{field}.{list}"), wrong);
+        }
     }
     check_tags_and_age(rule, path, wrong);
+}
+
+/// Schemas of custom resources cannot bound the keys of maps.
+fn check_pair_keys<'a>(keys: impl Iterator<Item = &'a String>, path: &str, wrong: &mut Wrong) {
+    for key in keys {
+        let is_fit = !key.is_empty() && !key.chars().any(|c| c.is_control() || c == ' ');
+        if !is_fit || key.len() > PAIR_KEY_MAX_BYTES {
+            let shown: String = key.chars().take(64).collect();
+            let message = format!(
+                "{shown:?} is no key: no spaces, and at most {PAIR_KEY_MAX_BYTES} characters"
+            );
+            wrong.say(path, message);
+        }
+    }
 }
 
 fn check_tags_and_age(rule: &PolicyRule, path: &str, wrong: &mut Wrong) {
@@ -228,6 +272,10 @@ fn check_tags_and_age(rule: &PolicyRule, path: &str, wrong: &mut Wrong) {
         let message = "at least one of sincePublished and sinceFirstSeen is needed";
         wrong.say(&format!("{path}.age"), message);
     }
+    check_evidence(rule, path, wrong);
+}
+
+fn check_evidence(rule: &PolicyRule, path: &str, wrong: &mut Wrong) {
     if let Some(signatures) = &rule.signatures {
         if signatures.any_of.is_empty() && signatures.all_of.is_empty() {
             let message = "at least one of anyOf and allOf is needed";
@@ -238,5 +286,27 @@ fn check_tags_and_age(rule: &PolicyRule, path: &str, wrong: &mut Wrong) {
             let message = format!("more than the {many} Signers of anyOf");
             wrong.say(&format!("{path}.signatures.count"), message);
         }
+        for (field, list) in [("anyOf", &signatures.any_of), ("allOf", &signatures.all_of)] {
+            for (at, name) in list.iter().enumerate() {
+                if list[..at].contains(name) {
+                    let message = format!("the Signer `{name}` stands here twice");
+                    wrong.say(&format!("{path}.signatures.{field}[{at}]"), message);
+                }
+            }
+        }
+    }
+    if let Some(sbom) = &rule.sbom
+        && sbom.required == Some(false)
+        && sbom.formats.is_empty()
+        && sbom.max_age.is_none()
+    {
+        let message = "it asks for nothing; write formats or maxAge, or leave required out";
+        wrong.say(&format!("{path}.sbom"), message);
+    }
+    if let Some(max) = rule.vulnerabilities.as_ref().map(|check| &check.max)
+        && [max.critical, max.high, max.medium, max.low].iter().all(Option::is_none)
+    {
+        let message = "at least one of critical, high, medium and low is needed";
+        wrong.say(&format!("{path}.vulnerabilities.max"), message);
     }
 }

@@ -184,6 +184,7 @@ pub struct PolicyRule {
     pub on_unknown: Option<OnUnknown>,
     /// What to do about a refusal, in your own words.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 120))]
     pub remedy: Option<ShortText>,
     /// Names that are allowed, or not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,6 +242,7 @@ pub struct PolicyRule {
     pub warn: Option<Expression>,
     /// The reason, a CEL expression that gives a text; for `deny` and `warn`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
     pub message: Option<Expression>,
 }
 

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Exactly one of `kubernetes`, `oidc`, `spiffe`, `clientCertificates`, `local` and
-/// `clusterCredential`. Two providers may have one issuer: their keys and audiences tell them apart,
-/// so that two clusters that call themselves the same stay two.
+/// `clusterCredential`. Two providers may have one issuer and one audience only if their keys come from
+/// different places (`jwksFile`, `discoveryUrl`): the keys tell them apart, so that two clusters that
+/// call themselves the same stay two.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IdentityProviderSpec {

@@ -1,8 +1,6 @@
 //! What a rule looks at, one struct per check.
 
-use crate::{
-    Glob, PlatformGlob, ResourceName, ShortText, TagGlob, TextGlob, WireDuration, WireSize,
-};
+use crate::{Glob, PlatformGlob, ResourceName, TagGlob, TextGlob, WireDuration, WireSize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -195,8 +193,19 @@ pub struct SbomCheck {
     pub required: Option<bool>,
     /// In one of these formats.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub formats: Vec<ShortText>,
+    #[schemars(length(max = 2))]
+    pub formats: Vec<SbomFormat>,
+    /// How old it may be; any age if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<WireDuration>,
+}
+
+/// The format of an SBOM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub enum SbomFormat {
+    SPDX,
+    CycloneDX,
 }
 
 /// Vulnerabilities.
