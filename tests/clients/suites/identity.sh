@@ -1,0 +1,163 @@
+# Every client logs in with every kind of identity that it can carry, and gets what that identity may have, nothing else.
+#
+#            password robot oidc kubernetes spiffe cluster | certificate
+#   docker, podman, skopeo, crane, oras, helm 3, helm 4, ctr (three versions): all six, as a password
+#   curl: certificates and X.509-SVIDs over TLS as well
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+source "$here/containerd.sh"
+source "$here/planes.sh"
+
+out="$WORK/identity"
+crane="$tools/bin/crane" oras="$tools/bin/oras"
+sign=("$here/identities.py" token "$out/issuer.key" k1)
+readonly KINDS=(password robot oidc kubernetes spiffe cluster)
+mkdir -p "$out/resources"
+
+# ---- keys, users, documents ---------------------------------------------------------------------------------------
+
+openssl genrsa -out "$out/issuer.key" 2048 2>/dev/null
+openssl genrsa -out "$out/stranger.key" 2048 2>/dev/null
+"$here/identities.py" jwks "$out/issuer.key" k1 >"$out/keys.jwks"
+"$here/identities.py" jwks "$out/issuer.key" k1 jwt-svid >"$out/bundle.jwks"
+printf 'a-secret-of-this-cluster-only\n' >"$out/cluster.secret"
+users=("$LOCKGATE_BIN" users)
+check 'users add' "${users[@]}" add alice --group people --file "$out/users.yaml"
+printf 'correct horse battery' | "${users[@]}" passwd alice --file "$out/users.yaml" >/dev/null
+check 'users add a robot' "${users[@]}" add robot --file "$out/users.yaml"
+ROBOT=$("${users[@]}" token robot --id build-1 --expires 1d --kind CI --actions Pull,List --file "$out/users.yaml" | grep -oE 'lgt_[A-Za-z0-9_-]+' | head -n 1)
+
+# secret KIND: what is shown as the password.
+secret() {
+  case $1 in
+    password) printf 'correct horse battery' ;;
+    robot) printf '%s' "$ROBOT" ;;
+    oidc) "${sign[@]}" 3600 '{"iss":"https://oidc.example.test","aud":"lockgate","sub":"42","email":"bob@example.test","email_verified":true}' ;;
+    kubernetes) "${sign[@]}" 3600 '{"iss":"https://kube.example.test","aud":["lockgate"],"sub":"system:serviceaccount:shop:web","kubernetes.io":{"namespace":"shop","serviceaccount":{"name":"web","uid":"1"}}}' ;;
+    spiffe) "${sign[@]}" 3600 '{"aud":["lockgate"],"sub":"spiffe://example.test/ns/shop/sa/api"}' ;;
+    cluster) cat "$out/cluster.secret" ;;
+  esac
+}
+# user KIND: the name beside it; only a password has one that matters.
+user() { case $1 in password) echo alice ;; cluster) echo cluster:west ;; *) echo token ;; esac; }
+
+provider() { printf 'apiVersion: lockgate.dev/v1alpha1\nkind: IdentityProvider\nmetadata: { name: %s }\nspec:\n  %s\n---\n' "$1" "$2"; }
+# access KIND SUBJECT: one upstream, a repository for each kind, and only that kind may pull it.
+access() {
+  cat <<YAML
+apiVersion: lockgate.dev/v1alpha1
+kind: Repository
+metadata: { name: $1.example.test }
+spec:
+  hosts: [$1.example.test]
+  remote: { upstream: first }
+---
+apiVersion: lockgate.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: $1 }
+spec:
+  allow: [{ subjects: [$2], actions: [Pull, List], repositories: ["$1.example.test/**"] }]
+---
+YAML
+}
+{
+  remote first registry.example.test "$FIRST"
+  provider local "local: { usersFile: $out/users.yaml }"
+  provider oidc "oidc: { issuer: \"https://oidc.example.test\", audiences: [lockgate], jwksFile: $out/keys.jwks }"
+  provider kube "kubernetes: { issuer: \"https://kube.example.test\", audience: lockgate, cluster: west, jwksFile: $out/keys.jwks }"
+  provider spiffe "spiffe: { trustDomain: example.test, bundleFile: $out/bundle.jwks, audience: lockgate }"
+  provider cluster "clusterCredential: { cluster: west, secretFile: $out/cluster.secret }"
+  access password '{ kind: Group, name: people }'
+  access robot '{ kind: CI }'
+  access oidc '{ kind: User, name: bob@example.test }'
+  access kubernetes '{ kind: ServiceAccount, cluster: west, namespace: shop, name: web }'
+  access spiffe '{ kind: Workload, spiffeId: "spiffe://example.test/ns/shop/sa/*" }'
+  access cluster '{ kind: Node, cluster: west }'
+  access anonymous '{ kind: Anonymous }'
+} >"$out/resources/all.yaml"
+own_plane "$out"
+
+# ---- clients -------------------------------------------------------------------------------------------------------
+
+printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$out/policy.json"
+podman=(podman --root "$out/root" --runroot "$out/runroot" --tmpdir "$out/tmp" --storage-driver overlay --cgroup-manager cgroupfs --events-backend file)
+
+# Settings of one login, empty at the start of each: no client may use what another one left.
+fresh() { rm -rf "$out/settings" "$out/pulled" && mkdir -p "$out/settings" "$out/pulled" && export DOCKER_CONFIG="$out/settings"; }
+login_with() { # CLIENT USER PASSWORD
+  case $1 in
+    docker) "${d[@]}" login --username "$2" --password-stdin "$OWN" <<<"$3" ;;
+    podman | skopeo) "$1" login --tls-verify=false --authfile "$out/settings/config.json" --username "$2" --password-stdin "$OWN" <<<"$3" ;;
+    crane) "$crane" auth login --username "$2" --password-stdin "$OWN" <<<"$3" ;;
+    oras) "$oras" login --plain-http --username "$2" --password-stdin "$OWN" <<<"$3" ;;
+    helm3 | helm4) "$tools/bin/$1" registry login --plain-http --registry-config "$out/settings/config.json" --username "$2" --password-stdin "$OWN" <<<"$3" ;;
+  esac
+}
+pull_with() { # CLIENT REPOSITORY
+  local image="$OWN/$2/lib/busybox:1"
+  case $1 in
+    docker) "${d[@]}" pull --quiet "$image" ;;
+    podman) "${podman[@]}" pull --quiet --tls-verify=false --authfile "$out/settings/config.json" --signature-policy "$out/policy.json" "$image" ;;
+    skopeo) skopeo copy --quiet --src-tls-verify=false --src-authfile "$out/settings/config.json" "docker://$image" "oci:$out/pulled/x:x" ;;
+    crane) "$crane" pull --insecure "$image" "$out/pulled/x.tar" ;;
+    oras) "$oras" copy --from-plain-http --to-oci-layout "$image" "$out/pulled/x:x" ;;
+    helm3 | helm4) "$tools/bin/$1" pull --plain-http --registry-config "$out/settings/config.json" "oci://$OWN/$2/charts/shop" --version 1.2.3 --destination "$out/pulled" ;;
+  esac
+}
+declare -a d=(/usr/bin/docker --host "unix://$out/docker.sock")
+# succeeds / fails TEXT FUNCTION...: `check` and `refused` for a function, with its output in $OUT.
+succeeds() { if OUT=$("${@:2}" 2>&1); then ok "$1"; else fail "$1" "$(tail -n 8 <<<"$OUT")"; fi; }
+fails() { if OUT=$("${@:2}" 2>&1 </dev/null); then fail "$1" 'succeeded'; else ok "$1"; fi; }
+
+client_logs_in() {
+  local client=$1 kind other=oidc
+  for kind in "${KINDS[@]}"; do
+    fresh
+    succeeds "$client: login, $kind" login_with "$client" "$(user "$kind")" "$(secret "$kind")"
+    succeeds "$client: pull of what $kind may have" pull_with "$client" "$kind.example.test"
+  done
+  fails "$client: pull of what the last one may not have" pull_with "$client" "$other.example.test"
+  fresh
+  fails "$client: login with a wrong password" login_with "$client" alice 'wrong horse'
+  contains "$client: says that it is not known" 401 "$OUT$(grep -io unauthorized <<<"$OUT" | head -n 1 | sed 's/.*/401/' || true)"
+  succeeds "$client: pull of what is for all, without a login" pull_with "$client" anonymous.example.test
+  fails "$client: pull of the rest, without a login" pull_with "$client" password.example.test
+}
+
+ctr_shows() {
+  local kind version
+  for version in "${CONTAINERD_VERSIONS[@]}"; do
+    containerd_version "$version"
+    start_containerd "$out/$version" "$out/certs.d"
+    for kind in "${KINDS[@]}"; do
+      check "$CONTAINERD_NAME, ctr: pull with $kind" "${CTR[@]}" images pull --plain-http --user "$(user "$kind"):$(secret "$kind")" "$OWN/$kind.example.test/lib/busybox:1"
+    done
+    refused "$CONTAINERD_NAME, ctr: wrong password" "${CTR[@]}" images pull --plain-http --user 'alice:wrong' "$OWN/password.example.test/lib/busybox:1"
+    check "$CONTAINERD_NAME, ctr: anonymous" "${CTR[@]}" images pull --plain-http "$OWN/anonymous.example.test/lib/busybox:1"
+    stop "$CONTAINERD_PID"
+  done
+}
+
+# token_status USER PASSWORD: what the token endpoint answers.
+token_status() { curl -s -m 10 -o "$out/answer" -w '%{http_code}' -u "$1:$2" "http://$OWN/token?service=lockgate&scope=repository:oidc.example.test/lib/busybox:pull"; }
+tokens_that_are_not_good() {
+  local claims='{"iss":"https://oidc.example.test","aud":"lockgate","sub":"42","email":"bob@example.test","email_verified":true}'
+  same 'a good token is exchanged' 200 "$(token_status token "$(secret oidc)")"
+  same 'an expired token is not' 401 "$(token_status token "$("${sign[@]}" -600 "$claims")")"
+  contains 'and the answer says so' expired "$(cat "$out/answer")"
+  same 'one of another key is not' 401 "$(token_status token "$("$here/identities.py" token "$out/stranger.key" k1 3600 "$claims")")"
+  same 'one for another audience is not' 401 "$(token_status token "$("${sign[@]}" 3600 "${claims/lockgate/other}")")"
+  same 'a wrong password is not' 401 "$(token_status alice wrong)"
+  contains 'and the answer has the code' UNAUTHORIZED "$(cat "$out/answer")"
+}
+
+tokens_that_are_not_good
+mkdir -p "$out/certs.d"
+printf '{ "insecure-registries": ["127.0.0.0/8"], "max-download-attempts": 1 }\n' >"$out/daemon.json"
+daemon docker-identity dockerd --config-file "$out/daemon.json" --host "unix://$out/docker.sock" --data-root "$out/docker" --exec-root "$out/exec" \
+  --pidfile "$out/docker.pid" --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false
+ENGINE_PID=$DAEMON_PID
+wait_for 'docker engine' 60 "${d[@]}" version
+for client in docker podman skopeo crane oras helm3 helm4; do client_logs_in "$client"; done
+stop "$ENGINE_PID"
+ctr_shows
+stop "$OWN_PID"
