@@ -28,11 +28,15 @@ impl TextStart {
         let column = usize::try_from(place.column()).ok()?.checked_sub(1)?;
         let (at, first) = line.char_indices().nth(column)?;
         let source = &line[at..];
+        // The parser tells of a block where its first line with content begins, without the indent.
+        if value.contains('\n') {
+            let blank_lines = value.lines().take_while(|line| line.is_empty()).count();
+            let block = lines.get(index.checked_sub(blank_lines)?..)?;
+            let first_line = place.line().checked_sub(u32::try_from(blank_lines).ok()?)?;
+            let indent = place.column() - 1;
+            return is_block(block, column, value).then_some(Self::Block(first_line, indent));
+        }
         match first {
-            '|' | '>' => {
-                let indent = block_indent(lines.get(index + 1..)?, value)?;
-                Some(Self::Block(place.line().saturating_add(1), indent))
-            }
             '"' | '\'' => {
                 let end = source[1..].strip_prefix(value)?;
                 end.starts_with(first).then_some(Self::Inline(1))
@@ -59,21 +63,14 @@ impl TextStart {
     }
 }
 
-/// The columns before each line of a block, if without them the lines are those of the value.
-fn block_indent(body: &[&str], value: &str) -> Option<u32> {
-    let spaces = |line: &str| line.len() - line.trim_start_matches(' ').len();
-    let full = value.lines().position(|line| !line.trim().is_empty())?;
-    let indent = spaces(body.get(full)?).checked_sub(spaces(value.lines().nth(full)?))?;
-    for (index, line) in value.lines().enumerate() {
-        let source = body.get(index).copied().unwrap_or_default();
-        // Lines without content need not be indented.
-        let is_same = match source.get(indent..) {
-            Some(rest) => rest == line,
+/// Whether the lines of a text are those of the value, each after so many spaces.
+fn is_block(lines: &[&str], indent: usize, value: &str) -> bool {
+    value.lines().enumerate().all(|(index, line)| {
+        let source = lines.get(index).copied().unwrap_or_default();
+        match source.split_at_checked(indent) {
+            Some((spaces, rest)) => spaces.trim_start_matches(' ').is_empty() && rest == line,
+            // Lines without content need not be indented.
             None => line.is_empty() && source.trim().is_empty(),
-        };
-        if !is_same {
-            return None;
         }
-    }
-    u32::try_from(indent).ok()
+    })
 }
