@@ -8,13 +8,13 @@ fn policy(rules: &str) -> Document {
          spec:\n  rules:\n{rules}"
     );
     let set = read_text("a.yaml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    set.get(Kind::ArtifactPolicy, "x").unwrap().clone()
+    set.get(Kind::ArtifactPolicy, "x").expect("the policy was read").clone()
 }
 
 /// Where a place in `spec.rules[0].deny` is, without the file.
 fn inside(rules: &str, line: u32, column: u32) -> String {
     let place = policy(rules).place_in_text("spec.rules[0].deny", line, column).to_string();
-    place.strip_prefix("a.yaml:").unwrap().to_owned()
+    place.strip_prefix("a.yaml:").expect("the file is named").to_owned()
 }
 
 #[test]
