@@ -136,7 +136,7 @@ by_containerd() {
     by_label "$n, CRI" "${CRI[@]}" registry.example.test/lib/debian:bookworm
     refused "$n, ctr: pull from an upstream that is down" "${CTR[@]}" images pull --hosts-dir "$certs" gone.example.test/lib/x:1
     contains "$n, ctr: prints that it may be tried again" 503 "$OUT"
-    same "$n: nothing of a refused image is stored" none "$("${CTR[@]}" --namespace default images ls --quiet 2>&1 | grep . || echo none)"
+    same "$n: nothing of a refused image is stored" none "$("${CTR[@]}" --namespace default images ls --quiet 2>/dev/null | grep . || echo none)"
     stop "$CONTAINERD_PID"
   done
 }
