@@ -26,6 +26,30 @@ printf 'correct horse battery' | "${users[@]}" passwd alice --file "$out/users.y
 check 'users add a robot' "${users[@]}" add robot --file "$out/users.yaml"
 ROBOT=$("${users[@]}" token robot --id build-1 --expires 1d --kind CI --actions Pull,List --file "$out/users.yaml" | grep -oE 'lgt_[A-Za-z0-9_-]+' | head -n 1)
 
+# authority NAME and certificate NAME AUTHORITY SUBJECT ALTERNATIVE_NAME: NAME.pem and NAME.key.
+authority() {
+  openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj "/CN=$1" -keyout "$out/$1.key" -out "$out/$1.pem" 2>/dev/null
+}
+certificate() {
+  openssl req -newkey rsa:2048 -nodes -subj "$3" -keyout "$out/$1.key" -out "$out/$1.csr" 2>/dev/null
+  printf 'basicConstraints = critical, CA:FALSE\nkeyUsage = critical, digitalSignature\nextendedKeyUsage = serverAuth, clientAuth\nsubjectAltName = %s\n' "$4" >"$out/$1.ext"
+  openssl x509 -req -days 1 -in "$out/$1.csr" -CA "$out/$2.pem" -CAkey "$out/$2.key" -CAcreateserial -extfile "$out/$1.ext" -out "$out/$1.pem" 2>/dev/null
+}
+authority people-ca
+authority workload-ca
+authority other-ca
+certificate server people-ca /CN=plane IP:127.0.0.1
+certificate carol people-ca /CN=carol/O=people-with-cards DNS:carol.example.test
+certificate svid workload-ca /CN=ignored URI:spiffe://x509.example.test/ns/shop/sa/api
+certificate impostor other-ca /CN=carol DNS:carol.example.test
+TLS_PLANE="127.0.0.1:$(free_port)"
+cat >"$out/plane.yaml" <<YAML
+listeners:
+  - address: 127.0.0.1:0
+  - address: $TLS_PLANE
+    tls: { certFile: $out/server.pem, keyFile: $out/server.key, requestClientCertificate: true }
+YAML
+
 # secret KIND: what is shown as the password.
 secret() {
   case $1 in
@@ -72,9 +96,13 @@ YAML
   access kubernetes '{ kind: ServiceAccount, cluster: west, namespace: shop, name: web }'
   access spiffe '{ kind: Workload, spiffeId: "spiffe://example.test/ns/shop/sa/*" }'
   access cluster '{ kind: Node, cluster: west }'
+  provider cards "clientCertificates: { caFile: $out/people-ca.pem }"
+  provider svids "spiffe: { trustDomain: x509.example.test, bundleFile: $out/workload-ca.pem }"
+  access carol '{ kind: User, name: carol }'
+  access svid '{ kind: Workload, spiffeId: "spiffe://x509.example.test/ns/shop/sa/*" }'
   access anonymous '{ kind: Anonymous }'
 } >"$out/resources/all.yaml"
-own_plane "$out"
+own_plane "$out" --config "$out/plane.yaml"
 
 # ---- clients -------------------------------------------------------------------------------------------------------
 
@@ -163,7 +191,24 @@ tokens_that_are_not_good() {
   contains 'and the answer has the code' UNAUTHORIZED "$(cat "$out/answer")"
 }
 
+# tls_status REPOSITORY [CERTIFICATE]: of a manifest over TLS.
+tls_status() {
+  local shown=()
+  [[ $# -lt 2 ]] || shown=(--cert "$out/$2.pem" --key "$out/$2.key")
+  curl -s -m 20 -o "$out/answer" -w '%{http_code}' --cacert "$out/people-ca.pem" "${shown[@]}" "https://$TLS_PLANE/v2/$1.example.test/lib/busybox/manifests/1"
+}
+certificates() {
+  local holder
+  for holder in carol svid; do
+    same "certificate of $holder: gets what is for its holder" 200 "$(tls_status "$holder" "$holder")"
+    same "certificate of $holder: does not get what is for another" 403 "$(tls_status password "$holder")"
+  done
+  same 'certificate of a stranger: says nothing' 401 "$(tls_status carol impostor)"
+  same 'no certificate: a token is asked for' 401 "$(tls_status carol)"
+}
+
 tokens_that_are_not_good
+certificates
 mkdir -p "$out/certs.d"
 printf '{ "insecure-registries": ["127.0.0.0/8"], "max-download-attempts": 1 }\n' >"$out/daemon.json"
 daemon docker-identity dockerd --config-file "$out/daemon.json" --host "unix://$out/docker.sock" --data-root "$out/docker" --exec-root "$out/exec" \
