@@ -96,6 +96,10 @@ tools_without_an_engine() {
   check 'crane: an image to push' "$crane" pull --insecure --format oci "$FIRST/lib/debian:bookworm" "$out/one"
   by_push crane "$crane" push --insecure "$out/one" "$OWN/team/crane:latest"
   by_push oras bash -c "cd '$WORK/artifact' && '$oras' push --plain-http '$OWN/team/oras:latest' model.bin"
+  refused 'skopeo: pull from an upstream that is down' skopeo copy --src-tls-verify=false "docker://$OWN/gone.example.test/lib/x:1" "oci:$out/gone:x"
+  contains 'skopeo: prints that it may be tried again' 503 "$OUT"
+  refused 'oras: pull from an upstream that is down' "$oras" copy --from-plain-http --to-oci-layout "$OWN/gone.example.test/lib/x:1" "$out/gone:x"
+  contains 'oras: does not take it for a refusal' unavailable "${OUT,,}"
   check 'oras: a warning lets the artifact pass' "$oras" pull --plain-http --output "$out/warned" "$OWN/registry.example.test/ml/model:v1"
   contains 'oras: prints the warning' advised/old-tag "$OUT"
 }
