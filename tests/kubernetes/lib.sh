@@ -127,6 +127,13 @@ populate() {
   done
 }
 
+# apply_yaml NAME RESOURCE FILE: one document of RBAC, as `kubectl apply` would.
+apply_yaml() {
+  curl -fsS -m 20 -o "$WORK/clusters/$1/answer" --cacert "$WORK/clusters/$1/ca.crt" \
+    -H "Authorization: Bearer $(cat "$WORK/clusters/$1/admin.token")" -H 'Content-Type: application/yaml' \
+    -X POST --data-binary "@$3" "$(server "$1")/apis/rbac.authorization.k8s.io/v1/$2"
+}
+
 # node_may NAME VERB RESOURCE [NAMESPACE OBJECT]: whether its authorizer lets the node; it learns of new objects a moment
 # after they were made.
 node_may() {
@@ -179,6 +186,11 @@ allow_audience() {
     \"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"tokens-for-$2\"},
     \"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Group\",\"name\":\"system:nodes\"}]}"
   wait_for "leave to ask for $2" 20 node_may "$1" request-serviceaccounts-token-audience "$2"
+}
+
+# static_question IMAGE: what the kubelet knows of a pod that the kubelet runs from a file: it has no service account.
+static_question() {
+  jq -nc --arg image "$1" '{ image: $image, namespace: "kube-system", serviceAccount: "", pod: "static-1", podUid: "0" }'
 }
 
 # question NAMESPACE ACCOUNT IMAGE [CLUSTER]: what the kubelet knows of that account's pod, as the driver reads it.
@@ -261,10 +273,11 @@ pull() {
   [[ $status == "$STATUS" ]] || note "${BODY:-$SAID}"
 }
 
-# exchange TOKEN: what /token gives for it, as docker and containerd ask: Basic, the token as the password. Sets STATUS.
+# exchange TOKEN: what /token gives for it, as docker and containerd ask: Basic, the token as the password. Sets STATUS and
+# OURS, the token it gave.
 exchange() {
   ask "$DIR/token" "$PLANE_URL/token?service=any&scope=repository:up.example.test/shop/app:pull" -u "k8s:$1"
-  jq -r '.token // empty' "$DIR/token" 2>/dev/null || true
+  OURS=$(jq -r '.token // empty' "$DIR/token" 2>/dev/null || true)
 }
 
 # docker_config FILE USERNAME PASSWORD: credentials for the plane where skopeo and crane look.
@@ -281,3 +294,8 @@ decided() {
 }
 # principal TEXT KEY: who the plane took the last request's client for.
 principal() { same "$1" "$2" "$(decided .principalKey)"; }
+
+# at_least TEXT LIMIT ACTUAL: integers.
+at_least() {
+  if [[ $3 =~ ^[0-9]+$ && $3 -ge $2 ]]; then ok "$1 ($3, at least $2)"; else fail "$1" "at least: $2"$'\n'"actual:   $3"; fi
+}

@@ -5,12 +5,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 PLANE="127.0.0.1:$(free_port)"
 PLANE_URL="http://$PLANE"
+# Not the audience that other suites allow.
+readonly FOR_US="pulls.$AUDIENCE"
 usual_resources
 jwks a >"$DIR/a.jwks"
-printf 'of-this-run-only\n' >"$DIR/nodes-of-a"
+openssl rand -hex 16 >"$DIR/nodes-of-a"
 chmod 600 "$DIR/nodes-of-a"
 put identity < <(
-  kubernetes_provider cluster-a "issuer: $ISSUER, audience: $AUDIENCE, cluster: a, jwksFile: $DIR/a.jwks"
+  kubernetes_provider cluster-a "issuer: $ISSUER, audience: $FOR_US, cluster: a, jwksFile: $DIR/a.jwks"
   cat <<YAML
 apiVersion: lockgate.dev/v1alpha1
 kind: IdentityProvider
@@ -30,25 +32,33 @@ reference() { printf '%s/up.example.test/%s:1' "$PLANE" "$1"; }
 
 # ---- what the operator is told to set up
 
-check 'client-config kubelet prints the settings' "$LOCKGATE_BIN" client-config kubelet --plane "$PLANE_URL" --audience "$AUDIENCE"
-printf '%s\n' "$OUT" >"$DIR/config.yaml"
-for word in --image-credential-provider-config --image-credential-provider-bin-dir request-serviceaccounts-token-audience; do
-  contains "and says what else is needed: $word" "$word" "$OUT"
+check 'client-config kubelet prints the settings' bash -c \
+  "'$LOCKGATE_BIN' client-config kubelet --plane '$PLANE_URL' --audience '$FOR_US' >'$DIR/config.yaml'"
+printed=$(cat "$DIR/config.yaml")
+for word in --image-credential-provider-config --image-credential-provider-bin-dir 'kind: IdentityProvider'; do
+  contains "and says what else is needed: $word" "$word" "$printed"
 done
-contains 'a provider that gives the token itself says so' 'cacheType: Token' "$OUT"
-
 drive() { driver "$DIR/config.yaml" "$DIR/bin" a >"$DIR/answers" 2>"$DIR/said"; }
 # username N / password N: of the plane, in the N-th answer.
 username() { sed -n "$1p" "$DIR/answers" | jq -r --arg host "$PLANE" '.auth[$host].username // empty'; }
 password() { sed -n "$1p" "$DIR/answers" | jq -r --arg host "$PLANE" '.auth[$host].password // empty'; }
 
-allow_audience a "$AUDIENCE"
+drive < <(question shop web "$(reference shop/app)")
+same 'without the roles it prints the kubelet gives no credentials' 0 "$(jq -r .credentials "$DIR/answers")"
+contains 'for the API server gives no token' 'not authorized to request tokens for audience' "$(cat "$DIR/said")"
+# The comments hold two documents, as they are to be applied.
+sed -n '/^# 3\./,/^# 4\./p' "$DIR/config.yaml" | sed -n 's/^#      //p' |
+  awk -v dir="$DIR" 'BEGIN { n = 1 } /^---$/ { n++; next } { print > (dir "/role-" n ".yaml") }'
+soon 'the API server takes the role' 5 apply_yaml a clusterroles "$DIR/role-1.yaml"
+soon 'and the binding' 5 apply_yaml a clusterrolebindings "$DIR/role-2.yaml"
+soon 'with which a node may' 20 node_may a request-serviceaccounts-token-audience "$FOR_US"
+
 drive < <(question shop web "$(reference shop/app)"; question payments web "$(reference shop/app)"
   question shop worker "$(reference shop/app)"; question shop web "$(reference shop/app)"; question shop web other.example.test/app:1)
 same 'the kubelet takes the settings and the plugin' 5 "$(wc -l <"$DIR/answers")"
 nothing 'without a complaint' "$(grep -E '^[EW][0-9]' "$DIR/said" || true)"
 same 'credentials for the plane' k8s "$(username 1)"
-same 'are the token of the pod'\''s service account' "system:serviceaccount:shop:web $AUDIENCE" \
+same 'are the token of the pod'\''s service account' "system:serviceaccount:shop:web $FOR_US" \
   "$(token_part "$(password 1)" 2 | jq -r '.sub + " " + .aud[0]')"
 same 'of the pod' web-1 "$(token_part "$(password 1)" 2 | jq -r '."kubernetes.io".pod.name')"
 same 'another account, of the same registry and a moment later, has its own' system:serviceaccount:payments:web \
@@ -85,6 +95,22 @@ same 'that pulls to deploy' Deploy "$(decided .purpose)"
 pull 403 'another account of the namespace is refused' shop/app "$(password 3)"
 same 'with the code that clients know' DENIED "$(jq -r '.errors[0].code' <<<"$BODY")"
 contains 'and the reason' system:serviceaccount:shop:worker "$(jq -r '.errors[0].message' <<<"$BODY")"
+
+# ---- static pods, as the comments say
+
+drive < <(static_question "$(reference of-a/app)")
+same 'a pod without a service account has no credentials' 0 "$(jq -r .credentials "$DIR/answers")"
+sed -e 's/requireServiceAccount: true/requireServiceAccount: false/' \
+  -e "s|^    tokenAttributes:|    args: [\"--cluster-credential-file=$DIR/nodes-of-a\"]\n&|" "$DIR/config.yaml" >"$DIR/static.yaml"
+mv "$DIR/static.yaml" "$DIR/config.yaml"
+drive < <(static_question "$(reference of-a/app)"; question payments web "$(reference shop/app)")
+check 'with the cluster'\''s credential it pulls' bash -c "fetches skopeo 1 of-a/app '$DIR/static'"
+same 'a pod with an account has that of the account alone' '1 system:serviceaccount:payments:web' \
+  "$(sed -n 2p "$DIR/answers" | jq -r .credentials) $(token_part "$(password 2)" 2 | jq -r .sub)"
+refused 'which is refused as before' bash -c "fetches skopeo 2 shop/app '$DIR/static-refused'"
+ask "$DIR/answer" "$(manifest_url of-a/app)" -u "$(username 1):$(password 1)"
+AUTHORIZATION="Authorization: Basic $(printf '%s:%s' "$(username 1)" "$(password 1)" | base64 -w 0)"
+principal 'the static pod is known as a node' Node:nodes-of-a:system:node:a
 
 # ---- the plugin by itself
 

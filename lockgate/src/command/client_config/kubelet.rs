@@ -44,9 +44,10 @@ pub(super) fn credential_provider(wanted: &Wanted, audience: &str, cluster: &str
          #          cluster: {cluster}\n\
          #          jwksFile: /etc/lockgate/{cluster}.jwks    # kubectl get --raw /openid/v1/jwks\n\
          #\n\
-         # Static pods have no service account: add a second provider under another name without\n\
-         # tokenAttributes and with args: [\"--cluster-credential-file=/etc/kubernetes/lockgate.secret\"], and an\n\
-         # IdentityProvider with clusterCredential.\n\
+         # Static pods have no service account. If they need images from here, set requireServiceAccount: false and\n\
+         # args: [\"--cluster-credential-file=/etc/kubernetes/lockgate.secret\"] below, and write an IdentityProvider\n\
+         # with clusterCredential. Add no second provider for them: the kubelet would run it for every pod, and\n\
+         # try its credential for each one that is refused with its own.\n\
          apiVersion: kubelet.config.k8s.io/v1\n\
          kind: CredentialProviderConfig\n\
          providers:\n  \

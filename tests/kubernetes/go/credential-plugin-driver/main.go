@@ -6,7 +6,7 @@
 // that what the kubelet would remember between two pulls is remembered here as well:
 //
 //	{"image": "…", "namespace": "shop", "serviceAccount": "web", "pod": "web-1", "podUid": "…"}
-//	{"repository": "…", "auth": {"registry": {"username": "…", "password": "…"}}, "serviceAccount": {…}}
+//	{"repository": "…", "auth": {"registry": {"username": "…", "password": "…"}}, "credentials": 1, "serviceAccount": {…}}
 //
 // An image that no plugin has credentials for has an empty auth; why, the kubelet's code says on standard error.
 package main
@@ -47,8 +47,10 @@ type entry struct {
 }
 
 type answer struct {
-	Repository     string                                        `json:"repository"`
-	Auth           map[string]entry                              `json:"auth"`
+	Repository string           `json:"repository"`
+	Auth       map[string]entry `json:"auth"`
+	// Credentials counts all that the kubelet would try, one after the other, until a pull succeeds. Auth is the first.
+	Credentials    int                                           `json:"credentials"`
 	ServiceAccount *credentialprovider.ServiceAccountCoordinates `json:"serviceAccount,omitempty"`
 }
 
@@ -99,11 +101,10 @@ func look(q question) (answer, error) {
 	}
 	keyring := plugin.NewExternalCredentialProviderDockerKeyring(q.Namespace, q.Pod, q.PodUID, q.ServiceAccount)
 	found, _ := keyring.Lookup(repository)
-	result := answer{Repository: repository, Auth: map[string]entry{}}
+	result := answer{Repository: repository, Auth: map[string]entry{}, Credentials: len(found)}
 	if len(found) == 0 {
 		return result, nil
 	}
-	// The kubelet tries them in this order; the most specific is first.
 	first := found[0]
 	registry, _, _ := strings.Cut(repository, "/")
 	result.Auth[registry] = entry{first.Username, first.Password}
