@@ -121,6 +121,8 @@ mod tests {
         let answer = args.answer(&request("plane.example:5050/docker.io/a:1", "tok")).unwrap();
         assert_eq!(answer["auth"]["plane.example:5050"]["password"], "tok");
         assert_eq!(answer["kind"], "CredentialProviderResponse");
+        assert_eq!(answer["cacheDuration"], "0s");
+        assert_eq!(answer["cacheKeyType"], "Registry");
         assert!(args.answer(&request("plane.example/a", "")).is_err());
         let mut old = request("plane.example/a", "tok");
         old.api_version = "credentialprovider.kubelet.k8s.io/v1alpha1".to_owned();

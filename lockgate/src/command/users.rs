@@ -5,8 +5,11 @@ use crate::output::{self, clean, out, relative};
 use identity::users::{NewToken, UserFile};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::PathBuf;
+
+/// A password is a line, and no longer than this.
+const PASSWORD_MAX_BYTES: u64 = 4096;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Command {
@@ -140,11 +143,19 @@ fn save(file: &UserFile) -> Result<(), Failure> {
     file.save().map_err(|error| Failure::no("the users cannot be written").because(&error))
 }
 
-/// One line of standard input.
+/// One line of standard input, which is no terminal: there everybody would see it.
 fn password() -> Result<SecretString, Failure> {
+    let stdin = std::io::stdin().lock();
+    if stdin.is_terminal() {
+        let hint = "read -rs PASSWORD && printf '%s' \"$PASSWORD\" | lockgate users passwd NAME --file FILE";
+        return Err(Failure::usage("a terminal would show the password").hint(hint));
+    }
     let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
+    let read = stdin.take(PASSWORD_MAX_BYTES + 1).read_line(&mut line);
     read.map_err(|error| Failure::no("no password can be read").because(&error))?;
+    if line.len() as u64 > PASSWORD_MAX_BYTES {
+        return Err(Failure::usage("the password is too long"));
+    }
     let password = line.trim_end_matches(['\r', '\n']);
     match password.is_empty() {
         true => Err(Failure::usage("no password on standard input")),
@@ -191,17 +202,17 @@ fn list(args: &List) -> Result<Exit, Failure> {
         let password = if user.has_password { "password" } else { "no password" };
         let groups = match user.groups.as_slice() {
             [] => String::new(),
-            groups => format!(", in {}", groups.join(", ")),
+            groups => format!(", in {}", clean(&groups.join(", "))),
         };
         text += &format!("{} ({password}{groups})\n", clean(&user.name));
         for token in user.tokens {
             let what = match token.actions.as_slice() {
                 [] => "all but Administer".to_owned(),
-                actions => actions.join(","),
+                actions => clean(&actions.join(",")),
             };
             let place = match token.repositories.as_slice() {
                 [] => String::new(),
-                patterns => format!(" on {}", patterns.join(",")),
+                patterns => format!(" on {}", clean(&patterns.join(","))),
             };
             let ends = relative(token.expires, now);
             let (id, kind) = (clean(&token.id), clean(&token.kind));

@@ -55,8 +55,7 @@ fn pretty(value: &Value) -> Result<String, Failure> {
 pub(super) fn sarif(report: &CheckReport) -> Result<String, Failure> {
     let (mut rules, mut results) = (Vec::<Value>::new(), Vec::<Value>::new());
     for result in report.results.iter().flat_map(|it| std::iter::once(it).chain(&it.children)) {
-        let location =
-            json!([{ "physicalLocation": { "artifactLocation": { "uri": result.reference } } }]);
+        let location = json!([{ "physicalLocation": { "artifactLocation": { "uri": uri(&result.reference) } } }]);
         let outcomes = result.decision.iter().flat_map(|it| &it.outcomes);
         let mut told = false;
         for outcome in outcomes.filter(|it| it.effect != "None") {
@@ -70,7 +69,10 @@ pub(super) fn sarif(report: &CheckReport) -> Result<String, Failure> {
                 "Warn" => "warning",
                 _ => "note",
             };
-            let message = format!("{}; {}", outcome.reason, outcome.remedy);
+            let message = match outcome.remedy.is_empty() {
+                true => outcome.reason.clone(),
+                false => format!("{}; {}", outcome.reason, outcome.remedy),
+            };
             results.push(json!({
                 "ruleId": id, "level": level, "message": { "text": message }, "locations": location,
             }));
@@ -92,6 +94,19 @@ pub(super) fn sarif(report: &CheckReport) -> Result<String, Failure> {
             "results": results,
         }],
     }))
+}
+
+/// A reference as the URI reference that SARIF asks for: what cannot stand in one is percent-encoded.
+fn uri(reference: &str) -> String {
+    let mut text = String::with_capacity(reference.len());
+    for byte in reference.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/:@+".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text += &format!("%{byte:02X}");
+        }
+    }
+    text
 }
 
 /// JUnit XML: a test case for each reference.
@@ -126,7 +141,8 @@ fn xml(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            c if c.is_control() => escaped.push(' '),
+            // XML 1.0 has no place for these, not even escaped.
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push(' '),
             c => escaped.push(c),
         }
     }
@@ -152,7 +168,10 @@ mod tests {
                 .contains("name=\"a/b:&quot;&lt;1&gt;\"><failure message=\"no &amp; never\"/>")
         );
         let sarif: Value = serde_json::from_str(&sarif(&report()).unwrap()).unwrap();
-        assert_eq!(sarif["runs"][0]["results"][0]["level"], "error");
+        let result = &sarif["runs"][0]["results"][0];
+        assert_eq!(result["level"], "error");
+        let place = &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
+        assert_eq!(place, "a/b:%22%3C1%3E");
         assert!(json(&report()).unwrap().contains("\"verdict\": \"Deny\""));
     }
 }

@@ -99,17 +99,47 @@ async fn check(args: Args) -> Result<Exit, Failure> {
         Format::Sarif => formats::sarif(&report)?,
         Format::Junit => formats::junit(&report),
     });
-    Ok(exit(&report))
+    Ok(exit(&report, args.references.len()))
 }
 
-/// The worst of all: a denial before what cannot be told.
-fn exit(report: &CheckReport) -> Exit {
-    let has = |verdict: &str| report.results.iter().any(|it| it.verdict == verdict);
-    if has("Deny") {
+/// The worst of all: a denial before what cannot be told. Only what is known to be a yes is one: a verdict
+/// of a newer plane, or an answer that lacks a reference, is not.
+fn exit(report: &CheckReport, asked: usize) -> Exit {
+    let is_yes = |verdict: &str| matches!(verdict, "Allow" | "Warn");
+    if report.results.iter().any(|it| it.verdict == "Deny") {
         Exit::No
-    } else if has("CannotTell") {
-        Exit::CannotTell
-    } else {
+    } else if report.results.len() == asked && report.results.iter().all(|it| is_yes(&it.verdict)) {
         Exit::Yes
+    } else {
+        Exit::CannotTell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_to_everything_is_a_yes() {
+        let report = |verdicts: &[&str]| {
+            let result = |verdict: &&str| {
+                let json = serde_json::json!({
+                    "reference": "a/b", "name": "a/b", "verdict": verdict, "message": "",
+                });
+                serde_json::from_value(json).unwrap()
+            };
+            CheckReport { results: verdicts.iter().map(result).collect() }
+        };
+        for (verdicts, asked, expected) in [
+            (&["Allow", "Warn"][..], 2, Exit::Yes),
+            (&["Allow", "CannotTell"], 2, Exit::CannotTell),
+            (&["CannotTell", "Deny"], 2, Exit::No),
+            (&["Allow", "Deny"], 2, Exit::No),
+            (&["Allow"], 2, Exit::CannotTell),
+            (&[], 1, Exit::CannotTell),
+            (&["Quarantine"], 1, Exit::CannotTell),
+        ] {
+            assert_eq!(exit(&report(verdicts), asked), expected, "{verdicts:?}");
+        }
     }
 }

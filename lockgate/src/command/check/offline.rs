@@ -3,6 +3,7 @@
 use crate::exit::Failure;
 use catalog::Catalog;
 use plane::{CheckReport, CheckRequest, Clock, Credentials, Options, Peer, Plane};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use telemetry::{Metrics, Registry};
@@ -21,7 +22,9 @@ impl Scratch {
     fn new() -> Result<Self, Failure> {
         let name = format!("lockgate-check-{}", policy::DecisionId::generate());
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).map_err(|error| {
+        // Keys and manifests come to lie there: nobody else looks into it.
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| {
             Failure::cannot_tell(format!("{} cannot be made", path.display())).because(&error)
         })?;
         Ok(Self(path))
@@ -34,7 +37,7 @@ pub(super) async fn check(
     request: &CheckRequest,
 ) -> Result<CheckReport, Failure> {
     let set = resources::effective(Some(resources))
-        .map_err(|problems| Failure::no(format!("the resources are wrong\n{problems}")))?;
+        .map_err(|problems| Failure::cannot_tell(format!("the resources are wrong\n{problems}")))?;
     let scratch = Scratch::new()?;
     let cannot = |what: &str| Failure::cannot_tell(what.to_owned());
     let store = blobs::Store::open(blobs::Options::new(scratch.0.clone()))
@@ -56,10 +59,10 @@ pub(super) async fn check(
     };
     let plane = Plane::start(options, Ok(set), "a check")
         .await
-        .map_err(|error| Failure::no("the resources cannot be used").because(&error))?;
+        .map_err(|error| Failure::cannot_tell("the resources cannot be used").because(&error))?;
     let operator = Peer { address: None, is_loopback: false, is_operator: true };
     let caller = plane.who_asks(operator, &Credentials::default()).await;
-    let caller = caller.map_err(|error| Failure::no(error.to_string()))?;
+    let caller = caller.map_err(|error| Failure::cannot_tell(error.to_string()))?;
     let report = plane.check(request, &caller).await;
     plane.stop(Duration::from_secs(5)).await;
     report.map_err(|error| Failure::usage(error.to_string()))

@@ -9,6 +9,8 @@ fn wanted(registries: &[&str], planes: &[&str], ca_file: Option<&str>) -> Wanted
         plane: planes.iter().map(|url| url.parse().unwrap()).collect(),
         ca_file: ca_file.map(PathBuf::from),
         dial_timeout: "3s".to_owned(),
+        audience: kubelet::AUDIENCE.to_owned(),
+        cluster: "my-cluster".to_owned(),
     };
     args.wanted().unwrap()
 }
@@ -134,6 +136,32 @@ fn forms_that_were_not_tested_say_so() {
 }
 
 #[test]
+fn the_kubelets_provider_answers_for_every_plane_with_the_pods_token() {
+    let wanted = wanted(&[], &["https://a.example:5050", "https://b.example"], None);
+    let file = kubelet::credential_provider(&wanted, "plane", "east").file;
+    assert_eq!(
+        lines(&file),
+        "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n  \
+         - name: lockgate-credential-provider\n    matchImages:\n      - \"a.example:5050\"\n      \
+         - \"b.example\"\n    defaultCacheDuration: \"0s\"\n    \
+         apiVersion: credentialprovider.kubelet.k8s.io/v1\n    tokenAttributes:\n      \
+         serviceAccountTokenAudience: \"plane\"\n      cacheType: Token\n      \
+         requireServiceAccount: true\n"
+    );
+    // The comments name what else has to agree with it.
+    for named in [
+        "request-serviceaccounts-token-audience",
+        "resources: [\"plane\"]",
+        "--image-credential-provider-bin-dir",
+        "audience: plane\n",
+        "cluster: east\n",
+    ] {
+        assert!(file.contains(named), "{named}");
+    }
+    assert!(quotable("a\"b").is_err() && quotable("a\nb").is_err());
+}
+
+#[test]
 fn what_would_make_a_wrong_file_is_refused() {
     let args = |registry: &str, plane: &str, ca_file: Option<&str>, dial: &str| Args {
         engine: Engine::Containerd,
@@ -141,6 +169,8 @@ fn what_would_make_a_wrong_file_is_refused() {
         plane: vec![plane.parse().unwrap()],
         ca_file: ca_file.map(PathBuf::from),
         dial_timeout: dial.to_owned(),
+        audience: kubelet::AUDIENCE.to_owned(),
+        cluster: "my-cluster".to_owned(),
     };
     assert_eq!(args("docker.io", "http://a", None, "1m").wanted().unwrap().dial_timeout, "60s");
     assert_eq!(
