@@ -88,10 +88,11 @@ fn peer(connection: &Connection, headers: &HeaderMap) -> Peer {
     Peer { address, is_loopback: listens_locally && is_local, is_operator: connection.is_unix() }
 }
 
-/// Does the work; a panic in it is an error, with its text.
-async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let done = AssertUnwindSafe(work).catch_unwind().await;
-    done.map_err(|panic| panic_text(panic.as_ref()).to_owned())
+/// Does the work; a panic in it is an error, with its text. Not an `async fn`, which would hold the work
+/// twice.
+fn caught<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, String>> {
+    let done = AssertUnwindSafe(work).catch_unwind();
+    done.map(|done| done.map_err(|panic| panic_text(panic.as_ref()).to_owned()))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -1,6 +1,8 @@
 //! Expressions of policies and claims: what they give, what is refused when they are loaded and where, and
 //! what can go wrong only when they are evaluated.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself fails")]
+
 use jiff::Timestamp;
 use policy::cel::{EvaluationError, Expect, Expression, Roots, Schema, Type, Value};
 use std::collections::BTreeMap;

@@ -4,8 +4,10 @@ use crate::candidates::Candidate;
 use crate::pipeline::{Brought, fill};
 use crate::plane::Core;
 use crate::refusal::Refusal;
-use blobs::Blob;
-use bytes::Bytes;
+use crate::fill::FillReader;
+use crate::stream::StreamError;
+use blobs::{Blob, ReadHow};
+use bytes::{Bytes, BytesMut};
 use oci::Digest;
 use std::sync::Arc;
 use upstream::Class;
@@ -27,16 +29,29 @@ pub(super) async fn whole(
     };
     match Box::pin(fill(core, located, digest, None, Class::Waiting)).await? {
         Brought::Stored(blob) => read(core, blob).await,
-        Brought::Filling { mut reader, .. } => {
-            if let Err(failure) = reader.completed().await {
-                return Err(trouble(failure.text()));
-            }
-            match core.shelf.blob(digest).await {
+        // Out of the download itself: it may not be in the store yet when its last byte is here.
+        Brought::Filling { reader, .. } => match gathered(reader).await {
+            Ok(bytes) => Ok(bytes),
+            // Another download of the same digest may have ended first.
+            Err(error) => match core.shelf.blob(digest).await {
                 Some(blob) => read(core, blob).await,
-                None => Err(trouble(format!("{digest} was downloaded and could not be kept"))),
-            }
-        }
+                None => Err(trouble(error.to_string())),
+            },
+        },
     }
+}
+
+/// All bytes of a download, once their digest is known to be right.
+async fn gathered(mut reader: FillReader) -> Result<Bytes, StreamError> {
+    let mut bytes = BytesMut::new();
+    while let Some(next) = reader.next(ReadHow::Copied).await? {
+        if bytes.len() as u64 + next.len() as u64 > CONFIG_MAX_BYTES {
+            return Err(StreamError::Fill(format!("it is longer than {CONFIG_MAX_BYTES} bytes")));
+        }
+        bytes.extend_from_slice(&next);
+    }
+    reader.completed().await.map_err(|failure| StreamError::Fill(failure.text()))?;
+    Ok(bytes.freeze())
 }
 
 /// The bytes, if they are here.

@@ -98,7 +98,8 @@ async fn stages(
     let permit = policy::decide(asking.governance, caller, intent, facts, known.evaluation())?;
     trail.set_decision(permit.id());
     core.decisions.note_permit(&permit, known.judged.as_ref(), ask.method, now);
-    serve::serve(core, view, ask, incoming, routed, found, known, permit).await
+    let decided = serve::Decided { routed, found, known, permit };
+    serve::serve(core, view, ask, incoming, decided).await
 }
 
 fn outcome(served: &Served) -> Outcome {

@@ -33,16 +33,22 @@ const BEGIN_TIME: Duration = Duration::from_secs(60);
 /// Fills that one request joins or begins, one after the other, when they end before it has a byte.
 const ATTEMPTS: usize = 4;
 
+/// What the stages before have found, and the permit to give it.
+pub(super) struct Decided {
+    pub(super) routed: Routed,
+    pub(super) found: Resolution,
+    pub(super) known: Gathered,
+    pub(super) permit: Permit,
+}
+
 pub(super) async fn serve(
     core: &Arc<Core>,
     view: &Arc<View>,
     ask: &Ask<'_>,
     incoming: Incoming,
-    routed: Routed,
-    found: Resolution,
-    known: Gathered,
-    permit: Permit,
+    decided: Decided,
 ) -> Result<Served, Refusal> {
+    let Decided { routed, found, known, permit } = decided;
     let (decision, mut warnings) = (permit.id(), permit.warnings().to_vec());
     let Routed { found: named, asked_name, query, is_head, .. } = routed;
     let (namespace, mut others) =

@@ -9,8 +9,6 @@ mod checks;
 mod effect;
 mod evaluation;
 mod policies;
-#[cfg(test)]
-mod tests;
 
 pub use check::{Check, CompiledRule};
 pub use checks::{Age, BaseImage, Cel, Evidence, Lists, Pairs, Promotion, Tags};

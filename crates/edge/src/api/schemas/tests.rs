@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use oci::{Digest, Name};
 use plane::*;
 use serde::Serialize;
+use serde_json::Value;
 
 /// The properties that a schema names are those that the value has.
 fn agrees(schema: &str, value: &impl Serialize) {
@@ -73,7 +74,7 @@ fn the_state_looks_as_described() {
         message: String::new(),
         revision: Digest::sha256(b""),
         outcomes: Vec::new(),
-        facts: serde_json::Value::Null,
+        facts: Value::Null,
         waivers: Vec::new(),
     };
     agrees("Decision", &decision);

@@ -222,7 +222,7 @@ impl<'q> FactRoots<'q> {
             "licences" => {
                 let config = self.of(&facts.config, "the image's config")?;
                 let all = licences_of(manifest, Some(config));
-                Value::list(all.into_iter().map(|it| Value::from(it)))
+                Value::list(all.into_iter().map(Value::from))
             }
             "baseImage" => {
                 let config = self.of(&facts.config, "the image's config")?;

@@ -1,1 +1,0 @@
-//! Tables of rules: what each says of what.
