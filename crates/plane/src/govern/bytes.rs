@@ -1,10 +1,10 @@
 //! Small blobs, whole: the config of an image, for its labels.
 
 use crate::candidates::Candidate;
+use crate::fill::FillReader;
 use crate::pipeline::{Brought, fill};
 use crate::plane::Core;
 use crate::refusal::Refusal;
-use crate::fill::FillReader;
 use crate::stream::StreamError;
 use blobs::{Blob, ReadHow};
 use bytes::{Bytes, BytesMut};

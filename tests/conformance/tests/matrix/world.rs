@@ -52,6 +52,7 @@ impl World {
             gc: Default::default(),
             fills: Default::default(),
             pushes: Default::default(),
+            keys_dir: None,
             clock: Clock::manual(),
         };
         let plane = Plane::start(options, set, "test").await.unwrap();
