@@ -7,17 +7,25 @@ use crate::{ArtifactKind, ConfigFacts, ManifestFacts};
 use jiff::Timestamp;
 use oci::{Descriptor, Digest, Manifest, ManifestKind, MediaType};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Labels of a config that are looked at.
 const LABELS_MAX: usize = 512;
-/// Media types of a manifest that are looked at.
-const PARTS_MAX: usize = 1000;
+/// Different media types in one manifest.
+const TYPES_MAX: usize = 1000;
 /// Platforms of an index that are looked at.
 const PLATFORMS_MAX: usize = 64;
 
-const IMAGE_CONFIGS: [&str; 2] =
-    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+/// The types of configs that some runtime runs. Docker's engine, without containerd's store, takes the
+/// last three for images, because registries once gave configs such types, and does not look at the
+/// types of layers.
+const IMAGE_CONFIGS: [&str; 5] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    "application/octet-stream",
+    "application/json",
+    "text/html",
+];
 const IMAGE_LAYERS: [&str; 3] = [
     "application/vnd.oci.image.layer.",
     "application/vnd.docker.image.rootfs.",
@@ -69,11 +77,22 @@ impl ManifestFacts {
             media_type: media_type.clone(),
             artifact_type,
             size_bytes: parts().fold(bytes.len() as u64, sum),
-            part_types: parts().take(PARTS_MAX).map(|it| it.media_type.clone()).collect(),
+            part_types: types(parts())?,
             layer_count: manifest.layers.len(),
             index_platforms: platforms(&manifest.manifests),
             annotations: manifest.annotations,
         })
+    }
+}
+
+/// Each media type once. More than are looked at is an error: what is cut off would escape the rules.
+fn types<'m>(parts: impl Iterator<Item = &'m Descriptor>) -> Result<Vec<MediaType>, String> {
+    let mut seen = HashSet::new();
+    let all = parts.map(|it| &it.media_type).filter(|it| seen.insert(it.as_str()));
+    let all: Vec<MediaType> = all.take(TYPES_MAX + 1).cloned().collect();
+    match all.len() > TYPES_MAX {
+        true => Err(format!("it names more than {TYPES_MAX} media types")),
+        false => Ok(all),
     }
 }
 
@@ -83,14 +102,17 @@ fn platforms(children: &[Descriptor]) -> Vec<String> {
 }
 
 fn kind_of(manifest: &Manifest, artifact_type: Option<&str>) -> ArtifactKind {
-    if manifest.kind == ManifestKind::Index || !manifest.manifests.is_empty() {
-        return ArtifactKind::Index;
-    }
     let config = manifest.config.as_ref().map(|it| it.media_type.as_str()).unwrap_or_default();
     let layers = || manifest.layers.iter().map(|it| it.media_type.as_str());
     let is_image_layer = |layer: &str| begins(layer, &IMAGE_LAYERS);
-    if IMAGE_CONFIGS.contains(&config) || layers().any(is_image_layer) {
+    // Before it may be a list: a document can be written so that it is both (CVE-2021-41190), and what
+    // is asked of images is more. Schema 1 has neither config nor types, and is an image.
+    let is_old = manifest.kind == ManifestKind::Schema1;
+    if is_old || IMAGE_CONFIGS.contains(&config) || layers().any(is_image_layer) {
         return ArtifactKind::Image;
+    }
+    if manifest.kind == ManifestKind::Index {
+        return ArtifactKind::Index;
     }
     let artifact_type = artifact_type.unwrap_or_default();
     if config == HELM {
@@ -137,6 +159,10 @@ impl ConfigFacts {
     /// # Errors
     /// Why the bytes are no config.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        // A list would be read as the fields in their order.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err("it is no JSON object".to_owned());
+        }
         let wire: WireConfig = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         let platform = match (filled(wire.os), filled(wire.architecture), filled(wire.variant)) {
@@ -200,6 +226,14 @@ mod tests {
             (EMPTY, LAYER, ArtifactKind::Image),
             (EMPTY, "text/plain", ArtifactKind::File),
             ("application/x-unheard-of", "text/plain", ArtifactKind::Other),
+            // What Docker's engine runs whatever its layers are called.
+            (
+                "application/json",
+                "application/vnd.dev.sigstore.bundle.v0.3+json",
+                ArtifactKind::Image,
+            ),
+            ("application/octet-stream", "text/plain", ArtifactKind::Image),
+            ("", "text/plain", ArtifactKind::Image),
         ] {
             assert_eq!(facts(&manifest(config, layer)).kind, kind, "{config} {layer}");
         }
@@ -211,6 +245,34 @@ mod tests {
         dressed["artifactType"] = json!("application/vnd.dev.sigstore.bundle.v0.3+json");
         dressed["subject"] = part(IMAGE, 5);
         assert_eq!(facts(&dressed).kind, ArtifactKind::Image);
+    }
+
+    #[test]
+    fn an_image_that_also_is_a_list_is_an_image() {
+        let mut both = manifest(CONFIG, LAYER);
+        both["manifests"] = json!([part(IMAGE, 5)]);
+        assert_eq!(facts(&both).kind, ArtifactKind::Image);
+        both["mediaType"] = json!("application/vnd.oci.image.index.v1+json");
+        assert_eq!(facts(&both).kind, ArtifactKind::Image);
+        let old = json!({ "schemaVersion": 1, "fsLayers": [{ "blobSum": "x" }] });
+        assert_eq!(facts(&old).kind, ArtifactKind::Image);
+    }
+
+    #[test]
+    fn no_media_type_escapes_behind_many() {
+        let mut many = manifest(CONFIG, LAYER);
+        let same = vec![part(LAYER, 1); 3000];
+        many["layers"] = json!([same.as_slice(), &[part("text/last", 1)]].concat());
+        let found = facts(&many);
+        assert_eq!(found.layer_count, 3001);
+        let types: Vec<_> = found.part_types.iter().map(|it| it.as_str()).collect();
+        assert_eq!(types, [CONFIG, LAYER, "text/last"]);
+        let different: Vec<_> = (0..1000).map(|n| part(&format!("text/x{n}"), 1)).collect();
+        many["layers"] = json!(different);
+        let bytes = serde_json::to_vec(&many).unwrap();
+        let digest = Digest::sha256(&bytes);
+        let error = ManifestFacts::of(&bytes, &MediaType::OCI_MANIFEST, &digest).unwrap_err();
+        assert_eq!(error, "it names more than 1000 media types");
     }
 
     #[test]

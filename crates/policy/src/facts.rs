@@ -108,7 +108,7 @@ pub struct ManifestFacts {
     pub artifact_type: Option<String>,
     /// The manifest, its config and its layers; of an index, the manifest alone.
     pub size_bytes: u64,
-    /// Media types of the config and the layers, in order.
+    /// Media types of the config and the layers, each once, in order.
     pub part_types: Vec<MediaType>,
     /// How many layers.
     pub layer_count: usize,

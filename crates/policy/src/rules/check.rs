@@ -90,9 +90,33 @@ impl Finding {
         Self::new(Outcome::Refuses, reason, remedy)
     }
 
+    /// That time alone changes it then, if nothing does earlier.
     pub(super) fn until(mut self, until: Option<Timestamp>) -> Self {
-        self.until = until;
+        self.until = earlier(self.until, until);
         self
+    }
+
+    /// Of two that judge one thing, the one that weighs more: what is known to be wrong before what is
+    /// not known. It holds as long as both do.
+    pub(super) fn or_worse(self, other: Self) -> Self {
+        let until = earlier(self.until, other.until);
+        let weight = |finding: &Self| match finding.outcome {
+            Outcome::Pass | Outcome::NotApplicable => 0,
+            Outcome::Unknown => 1,
+            Outcome::Failed { .. } => 2,
+            Outcome::Error => 3,
+            Outcome::Refuses => 4,
+        };
+        let worse = if weight(&other) > weight(&self) { other } else { self };
+        Self { until, ..worse }
+    }
+}
+
+/// The earlier of two moments, as far as there are any.
+pub(super) fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 

@@ -1,22 +1,29 @@
 //! What becomes of what rules find: the mode of the policy, dates, what is unknown, what already runs.
 
-use super::check::Finding;
+use super::check::{Finding, earlier};
 use super::{
     ArtifactPolicy, CompiledRule, Effect, Evaluation, Mode, OnUnknown, Outcome, Question,
     RuleOutcome,
 };
+use crate::{EnvironmentName, Fact};
 use jiff::{SignedDuration, Timestamp};
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// Outcomes as they are found, and until when they hold.
-#[derive(Default)]
 pub(super) struct Effects {
+    now: Timestamp,
     outcomes: Vec<RuleOutcome>,
     valid_until: Option<Timestamp>,
     softened: Vec<Arc<str>>,
 }
 
 impl Effects {
+    /// None yet, at this moment.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { now, outcomes: Vec::new(), valid_until: None, softened: Vec::new() }
+    }
+
     /// Takes what a rule found.
     pub(super) fn add(
         &mut self,
@@ -25,22 +32,60 @@ impl Effects {
         finding: Finding,
         question: &Question<'_>,
     ) {
-        let now = question.now;
-        self.holds_until(finding.until, now);
-        let (mode, note, until) = mode_of(policy, question);
-        self.holds_until(until, now);
-        let on_unknown = rule.on_unknown.unwrap_or(policy.on_unknown);
-        let mut effect = effect(&finding, mode, on_unknown);
-        let mut softened = note.filter(|_| effect == Effect::Warn);
-        if effect == Effect::Refuse
-            && let Some(end) = self.runs_already(policy, question)
-        {
-            self.holds_until(Some(end.at), now);
-            (effect, softened) = (end.effect, Some(end.note));
+        self.holds_until(finding.until);
+        // What is good is nobody's concern, in whatever mode.
+        if matches!(finding.outcome, Outcome::Pass | Outcome::NotApplicable) {
+            return self.push(policy, rule, finding, Effect::None, None);
         }
+        let force = force(policy, question);
+        self.holds_until(force.changes);
+        let on_unknown = rule.on_unknown.unwrap_or(policy.on_unknown);
+        let effect = effect(&finding, force.mode, on_unknown);
+        if effect == Effect::Refuse {
+            return self.refuse(policy, rule, finding, question);
+        }
+        let later = self::effect(&finding, Mode::Enforce, on_unknown);
+        let will_be = matches!(later, Effect::Refuse | Effect::CannotTell);
+        let note = force.from.filter(|_| effect == Effect::Warn && will_be);
+        let note = note.map(|from| format!("refused from {}", to_second(from)));
+        self.push(policy, rule, finding, effect, note);
+    }
+
+    /// What is refused, unless it runs already.
+    fn refuse(
+        &mut self,
+        policy: &ArtifactPolicy,
+        rule: &CompiledRule,
+        mut finding: Finding,
+        question: &Question<'_>,
+    ) {
+        match self.runs_already(policy, question) {
+            Already::No => self.push(policy, rule, finding, Effect::Refuse, None),
+            Already::Runs { effect, until, note } => {
+                self.holds_until(Some(until));
+                self.push(policy, rule, finding, effect, Some(note));
+            }
+            // A refusal would be remembered, though it may be none a moment later.
+            Already::CannotTell { outcome, why } => {
+                finding.reason =
+                    format!("{}; whether it runs already is not known: {why}", finding.reason);
+                finding.outcome = outcome;
+                self.push(policy, rule, finding, Effect::CannotTell, None);
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        policy: &ArtifactPolicy,
+        rule: &CompiledRule,
+        finding: Finding,
+        effect: Effect,
+        softened: Option<String>,
+    ) {
         let remedy = match &rule.remedy {
-            Some(remedy) => remedy.to_string(),
-            None => finding.remedy,
+            Some(remedy) if effect != Effect::None => remedy.to_string(),
+            _ => finding.remedy,
         };
         self.outcomes.push(RuleOutcome {
             policy: policy.name.clone(),
@@ -53,68 +98,115 @@ impl Effects {
         });
     }
 
-    pub(super) fn finish(self) -> Evaluation {
+    pub(super) fn finish(mut self) -> Evaluation {
+        let is_refused = self.outcomes.iter().any(|it| it.effect == Effect::Refuse);
+        let is_missing = |it: &RuleOutcome| matches!(it.outcome, Outcome::Failed { .. });
+        // What could not be found out now may be found out next time, also where it is let pass
+        // meanwhile; only a refusal stands whatever else comes to light.
+        if !is_refused && self.outcomes.iter().any(is_missing) {
+            self.holds_until(Some(self.now));
+        }
         Evaluation::new(self.outcomes, self.valid_until, self.softened)
     }
 
     /// A moment at which the answer may be another one. What has passed changes nothing any more,
     /// except what holds for this moment only.
-    fn holds_until(&mut self, at: Option<Timestamp>, now: Timestamp) {
-        let Some(at) = at.filter(|at| *at >= now) else { return };
-        self.valid_until = Some(self.valid_until.map_or(at, |held| held.min(at)));
+    fn holds_until(&mut self, at: Option<Timestamp>) {
+        self.valid_until = earlier(self.valid_until, at.filter(|at| *at >= self.now));
     }
 
-    /// What the environments that have a say run already is warned of for a while, counted from the
-    /// first time. One of them that does not run it is enough to refuse it.
-    fn runs_already(
-        &mut self,
-        policy: &ArtifactPolicy,
-        question: &Question<'_>,
-    ) -> Option<Softening> {
-        let already = policy.already_admitted?;
-        let admissions = question.facts.admissions.known()?;
-        let lasting = SignedDuration::try_from(already.lasting).ok()?;
+    /// What the environments that the policy speaks of run already is warned of for a while, counted
+    /// from the first time. One of them that does not run it is enough to refuse it.
+    fn runs_already(&mut self, policy: &ArtifactPolicy, question: &Question<'_>) -> Already {
+        let Some(already) = policy.already_admitted else { return Already::No };
+        let admissions = match &question.facts.admissions {
+            Fact::Known(admissions) => admissions,
+            Fact::Unknown(_) => return Already::No,
+            Fact::Failed { why, retry_after } => {
+                let outcome = Outcome::Failed { retry_after: *retry_after };
+                return Already::CannotTell { outcome, why: why.clone() };
+            }
+        };
+        let Ok(lasting) = SignedDuration::try_from(already.lasting) else { return Already::No };
         let (mut since, mut begins) = (question.now, false);
-        for environment in question.caller.setting.environments() {
+        for environment in policy.matches.environments_of(&question.caller.setting) {
             let name = environment.as_str().to_owned();
-            admissions.by_environment.get(&name)?;
+            if !admissions.by_environment.contains_key(&name) {
+                return Already::No;
+            }
             match admissions.softened_since.get(&(name, policy.name.to_string())) {
                 Some(first) => since = since.min(*first),
                 None => begins = true,
             }
         }
-        let at = since.checked_add(lasting).unwrap_or(Timestamp::MAX);
-        if at <= question.now {
-            return None;
+        let until = since.checked_add(lasting).unwrap_or(Timestamp::MAX);
+        if until <= question.now {
+            return Already::No;
         }
         if begins && !self.softened.contains(&policy.name) {
             self.softened.push(policy.name.clone());
         }
         let effect = if already.mode == Mode::Audit { Effect::Audit } else { Effect::Warn };
         let environment = question.caller.setting.environment();
-        let note = format!("it runs in {environment} already; refused from {}", to_second(at));
-        Some(Softening { at, effect, note })
+        let note = format!("it runs in {environment} already; refused from {}", to_second(until));
+        Already::Runs { effect, until, note }
     }
 }
 
-struct Softening {
-    at: Timestamp,
-    effect: Effect,
-    note: String,
+/// Whether what is refused runs already where it is asked for.
+enum Already {
+    /// It does not, or for too long.
+    No,
+    /// It does, and until then no more becomes of it than this.
+    Runs { effect: Effect, until: Timestamp, note: String },
+    /// Nobody could say now.
+    CannotTell { outcome: Outcome, why: Arc<str> },
 }
 
-/// The mode in force, why it is less than Enforce if a date is to come, and when it changes.
-fn mode_of(
+/// How a policy is enforced for one question.
+struct Force {
+    mode: Mode,
+    /// When it will be enforced, if it is not yet.
+    from: Option<Timestamp>,
+    /// When time alone changes this.
+    changes: Option<Timestamp>,
+}
+
+/// The strictest of what holds in the environments that the policy speaks of: a client that asks for a
+/// stricter one gets no laxer answer than by asking for it alone.
+fn force(policy: &ArtifactPolicy, question: &Question<'_>) -> Force {
+    let mut changes = None;
+    let all = policy.matches.environments_of(&question.caller.setting);
+    let strictest = all
+        .map(|environment| {
+            let (mode, from, at) = mode_in(policy, environment, question);
+            changes = earlier(changes, at);
+            (mode, from)
+        })
+        .max_by_key(|(mode, from)| (strictness(*mode), Reverse(from.unwrap_or(Timestamp::MAX))));
+    let (mode, from) = strictest.unwrap_or((Mode::Enforce, None));
+    Force { mode, from, changes }
+}
+
+fn strictness(mode: Mode) -> u8 {
+    match mode {
+        Mode::Audit => 0,
+        Mode::Warn => 1,
+        Mode::Enforce => 2,
+    }
+}
+
+/// The mode in one environment, when it becomes Enforce if that is to come, and when it changes.
+fn mode_in(
     policy: &ArtifactPolicy,
+    environment: &EnvironmentName,
     question: &Question<'_>,
-) -> (Mode, Option<String>, Option<Timestamp>) {
+) -> (Mode, Option<Timestamp>, Option<Timestamp>) {
     let (caller, now) = (question.caller, question.now);
     let mut changes = None;
     for entry in &policy.enforcement {
         let is_there = entry.environments.is_empty()
-            || caller.setting.environments().any(|environment| {
-                entry.environments.iter().any(|it| it.matches(environment.as_str()))
-            });
+            || entry.environments.iter().any(|it| it.matches(environment.as_str()));
         let is_cluster = entry.clusters.is_empty()
             || caller
                 .cluster()
@@ -123,21 +215,14 @@ fn mode_of(
             continue;
         }
         changes = earlier(changes, entry.until);
-        if let Some(from) = entry.from.filter(|from| *from > now) {
-            let note = format!("refused from {}", to_second(from));
-            let mode = if entry.mode == Mode::Enforce { Mode::Warn } else { entry.mode };
-            return (mode, Some(note), earlier(changes, Some(from)));
-        }
-        return (entry.mode, None, changes);
+        return match entry.from.filter(|from| *from > now) {
+            Some(from) if entry.mode == Mode::Enforce => {
+                (Mode::Warn, Some(from), earlier(changes, Some(from)))
+            }
+            _ => (entry.mode, None, changes),
+        };
     }
     (Mode::Enforce, None, changes)
-}
-
-fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }
 
 /// What becomes of a finding in a mode.

@@ -3,7 +3,8 @@
 use super::effect::Effects;
 use super::{CompiledRule, Evaluation, Outcome};
 use crate::{
-    Action, ArtifactKind, Caller, Facts, Intent, NamePattern, Needs, Purpose, TextPattern,
+    Action, ArtifactKind, Caller, EnvironmentName, Facts, Intent, NamePattern, Needs, Purpose,
+    Setting, TextPattern,
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -182,7 +183,7 @@ impl Policies {
     /// tags. Judged before any upstream is asked (contracts §1). What could still be softened, or is
     /// about some kinds of artifact only, is left to the whole evaluation.
     pub fn evaluate_intent(&self, question: &Question<'_>) -> Evaluation {
-        let mut effects = Effects::default();
+        let mut effects = Effects::new(question.now);
         for policy in self.concerning(question.caller, question.intent) {
             if policy.already_admitted.is_some() || !policy.matches.artifacts.is_empty() {
                 continue;
@@ -198,7 +199,7 @@ impl Policies {
 
     /// All rules of all policies that match.
     pub fn evaluate(&self, question: &Question<'_>) -> Evaluation {
-        let mut effects = Effects::default();
+        let mut effects = Effects::new(question.now);
         for policy in self.concerning(question.caller, question.intent) {
             if !policy.matches.speaks_of_kind(question.facts) {
                 continue;
@@ -215,7 +216,7 @@ impl Policies {
     pub fn hides(&self, question: &Question<'_>) -> bool {
         let hiding = self.concerning(question.caller, question.intent).filter(|it| it.hides);
         hiding.filter(|policy| policy.matches.is_known_to_speak_of(question.facts)).any(|policy| {
-            let mut effects = Effects::default();
+            let mut effects = Effects::new(question.now);
             for rule in &policy.rules {
                 let finding = rule.check.judge(question);
                 if finding.outcome == Outcome::Refuses {
@@ -239,17 +240,24 @@ impl Match {
         actions.contains(&intent.action)
             && (self.purposes.is_empty()
                 || caller.setting.purposes().any(|it| self.purposes.contains(&it)))
-            && (self.environments.is_empty()
-                || caller
-                    .setting
-                    .environments()
-                    .any(|it| any_text(&self.environments, it.as_str())))
+            && self.environments_of(&caller.setting).next().is_some()
             && (self.clusters.is_empty()
                 || caller.cluster().is_some_and(|it| any_text(&self.clusters, it)))
             && (self.repositories.is_empty()
                 || intent.name.as_ref().is_some_and(|name| {
                     self.repositories.iter().any(|pattern| pattern.matches(name))
                 }))
+    }
+
+    /// The environments with a say that it speaks of.
+    pub(super) fn environments_of<'s>(
+        &'s self,
+        setting: &'s Setting,
+    ) -> impl Iterator<Item = &'s EnvironmentName> {
+        setting.environments().filter(|environment| {
+            self.environments.is_empty()
+                || self.environments.iter().any(|it| it.matches(environment.as_str()))
+        })
     }
 
     /// Whether the kind of artifact fits; one that is not known may be any.

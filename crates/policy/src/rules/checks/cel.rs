@@ -4,10 +4,11 @@ use super::content::{base_of, licences_of};
 use super::{Finding, time};
 use crate::cel::{Expression, Roots, Value};
 use crate::rules::Question;
+use crate::rules::check::earlier;
 use crate::rules::evaluation::Outcome;
 use crate::{Fact, Needs, Object};
 use oci::Reference;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 /// An expression over the facts, and what to say when it is true.
@@ -67,6 +68,7 @@ impl Cel {
                 ),
             },
         };
+        let until = earlier(until, roots.until.get());
         Finding { warns: self.warns, ..finding.until(until) }
     }
 
@@ -94,6 +96,8 @@ struct FactRoots<'q> {
     environments: Vec<String>,
     /// Why a fact was not there.
     missed: RefCell<Option<Finding>>,
+    /// When a fact that was not there will be.
+    until: Cell<Option<jiff::Timestamp>>,
 }
 
 static NO_PAIRS: BTreeMap<String, String> = BTreeMap::new();
@@ -115,6 +119,7 @@ impl<'q> FactRoots<'q> {
             last: all().map(|(name, it)| (name.clone(), it.last)).collect(),
             environments: all().map(|(name, _)| name.clone()).collect(),
             missed: RefCell::new(None),
+            until: Cell::new(None),
         }
     }
 
@@ -215,6 +220,7 @@ impl<'q> FactRoots<'q> {
             "published" => match time::published(self.question) {
                 Ok(made) => Value::Timestamp(made),
                 Err(finding) => {
+                    self.until.set(earlier(self.until.get(), finding.until));
                     *self.missed.borrow_mut() = Some(finding);
                     return None;
                 }

@@ -5,13 +5,14 @@ use super::{Finding, known, some};
 use crate::rules::Question;
 use crate::rules::evaluation::Outcome;
 use crate::{ConfigFacts, ManifestFacts, NamePattern, TextPattern};
-use oci::Name;
 use std::sync::Arc;
 
 /// Where images say what they are made from (image-spec, "Pre-Defined Annotation Keys").
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// Where images say which licences they have.
 const LICENCES: &str = "org.opencontainers.image.licenses";
+/// Licences that are looked at; one more is kept, so that it can be told that there are more.
+const LICENCES_MAX: usize = 64;
 
 pub(in crate::rules) fn manifest<'q>(
     question: &'q Question<'_>,
@@ -95,8 +96,9 @@ pub(in crate::rules) fn licences_of(
     let label = || config.and_then(|config| config.labels.get(LICENCES));
     let Some(text) = manifest.annotations.get(LICENCES).or_else(label) else { return Vec::new() };
     let is_word = |word: &&str| !matches!(*word, "" | "AND" | "OR" | "WITH");
-    let words = text.split(|c: char| c.is_whitespace() || "(),".contains(c)).filter(is_word);
-    words.take(64).map(str::to_owned).collect()
+    // Not all write SPDX: `MIT/Apache-2.0` is two licences, too.
+    let words = text.split(|c: char| c.is_whitespace() || "(),;/".contains(c)).filter(is_word);
+    words.take(LICENCES_MAX + 1).map(str::to_owned).collect()
 }
 
 /// The name that an artifact says it is made from, without tag and digest; empty: it does not say.
@@ -127,6 +129,10 @@ pub(in crate::rules) fn licences(lists: &Lists<TextPattern>, question: &Question
     if found.is_empty() {
         let reason = format!("it names no licence ({LICENCES})");
         return Finding::new(Outcome::Unknown, reason, format!("set the label {LICENCES}"));
+    }
+    if found.len() > LICENCES_MAX {
+        let reason = format!("it names more than {LICENCES_MAX} licences");
+        return Finding::new(Outcome::Unknown, reason, format!("shorten {LICENCES}"));
     }
     for licence in &found {
         let is_denied = lists.deny.iter().any(|pattern| pattern.matches(licence));
@@ -167,10 +173,8 @@ impl BaseImage {
                 format!("set the annotation {BASE_NAME}"),
             );
         }
-        let fits = |pattern: &NamePattern| match Name::parse(&base) {
-            Ok(name) => pattern.matches(&name),
-            Err(_) => false,
-        };
+        // As a text: it may name a registry with a port, which no name here has.
+        let fits = |pattern: &NamePattern| pattern.matches_text(&base);
         if self.allow.iter().any(fits) {
             return Finding::pass();
         }

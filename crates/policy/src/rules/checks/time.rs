@@ -38,25 +38,24 @@ impl Age {
         if name.is_some_and(|name| self.except.iter().any(|pattern| pattern.matches(name))) {
             return Finding::pass();
         }
-        if let Some(wait) = self.since_published {
-            let made = match published(question) {
-                Ok(made) => made,
-                Err(finding) => return finding,
-            };
-            if let Some(finding) = too_young("it was made", made, wait, question.now) {
-                return finding;
-            }
+        // What is too young by either is refused, also where the other is not known.
+        self.since_made(question).or_worse(self.since_seen(question))
+    }
+
+    fn since_made(&self, question: &Question<'_>) -> Finding {
+        let Some(wait) = self.since_published else { return Finding::pass() };
+        match published(question) {
+            Ok(made) => ripens("it was made", made, wait, question.now),
+            Err(finding) => finding,
         }
-        if let Some(wait) = self.since_first_seen {
-            let seen = match known(&question.facts.first_seen, "when it was first seen") {
-                Ok(seen) => *seen,
-                Err(finding) => return finding,
-            };
-            if let Some(finding) = too_young("it was first seen here", seen, wait, question.now) {
-                return finding;
-            }
+    }
+
+    fn since_seen(&self, question: &Question<'_>) -> Finding {
+        let Some(wait) = self.since_first_seen else { return Finding::pass() };
+        match known(&question.facts.first_seen, "when it was first seen") {
+            Ok(seen) => ripens("it was first seen here", *seen, wait, question.now),
+            Err(finding) => finding,
         }
-        Finding::pass()
     }
 }
 
@@ -72,21 +71,25 @@ pub(in crate::rules) fn published(question: &Question<'_>) -> Result<Timestamp, 
     }
     let latest = question.now.saturating_add(FUTURE).unwrap_or(question.now);
     if made > latest {
-        return Err(unknown("the image says that it was made in the future"));
+        // The moment at which it is no longer in the future.
+        let then = made.checked_sub(FUTURE).ok();
+        return Err(unknown("the image says that it was made in the future").until(then));
     }
     Ok(made)
 }
 
-fn too_young(what: &str, at: Timestamp, wait: Duration, now: Timestamp) -> Option<Finding> {
-    let wait = SignedDuration::try_from(wait).ok()?;
+fn ripens(what: &str, at: Timestamp, wait: Duration, now: Timestamp) -> Finding {
+    // What cannot be reckoned with is longer than any artifact is old.
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     let ripe = at.checked_add(wait).unwrap_or(Timestamp::MAX);
-    (ripe > now).then(|| {
-        let at = seconds(at);
-        let hours = wait.as_hours();
-        let long = if hours > 0 { format!("{hours}h") } else { format!("{}s", wait.as_secs()) };
-        let reason = format!("{what} at {at}, less than {long} ago");
-        Finding::refuses(reason, format!("ask again after {}", seconds(ripe))).until(Some(ripe))
-    })
+    if ripe <= now {
+        return Finding::pass();
+    }
+    let at = seconds(at);
+    let hours = wait.as_hours();
+    let long = if hours > 0 { format!("{hours}h") } else { format!("{}s", wait.as_secs()) };
+    let reason = format!("{what} at {at}, less than {long} ago");
+    Finding::refuses(reason, format!("ask again after {}", seconds(ripe))).until(Some(ripe))
 }
 
 /// To the second.
