@@ -48,11 +48,15 @@ pub(crate) fn errors_response(
     let mut response = json_response(status, "application/json", &body, head);
     set_reason(&mut response, first);
     if let Some(wait) = retry_after {
-        // Rounded up: 0 would invite an immediate retry.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        set_retry_after(&mut response, wait);
     }
     response
+}
+
+/// When to ask again. Rounded up: 0 would invite an immediate retry.
+pub(crate) fn set_retry_after(response: &mut Response<Body>, wait: Duration) {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
 }
 
 /// An answer with `value` as JSON of the type `content_type`; with `head`, without the body.
@@ -91,7 +95,7 @@ pub(crate) fn bytes_response(
 
 /// Makes `message` the reason phrase of an error answer on HTTP/1.1 (RFC 9112 §4). HTTP/2 has none.
 pub(crate) fn set_reason(response: &mut Response<Body>, message: &str) {
-    let reason = sanitised_reason(message);
+    let reason = one_line(message);
     if response.status().as_u16() < 400 || reason.is_empty() {
         return;
     }
@@ -101,8 +105,8 @@ pub(crate) fn set_reason(response: &mut Response<Body>, message: &str) {
 }
 
 /// `message` in printable ASCII: whatever else it holds becomes one space, so that nothing can end
-/// the status line.
-fn sanitised_reason(message: &str) -> String {
+/// the status line or a header. At most 300 bytes.
+pub(crate) fn one_line(message: &str) -> String {
     let mut reason = String::with_capacity(message.len().min(REASON_MAX_BYTES));
     for c in message.chars() {
         let c = if c.is_ascii_graphic() { c } else { ' ' };
@@ -131,9 +135,9 @@ mod tests {
             ("für é", "f r"),
             ("\u{0}\u{7f}", ""),
         ] {
-            assert_eq!(sanitised_reason(message), reason, "{message:?}");
+            assert_eq!(one_line(message), reason, "{message:?}");
         }
-        assert_eq!(sanitised_reason(&"x".repeat(1000)).len(), 300);
+        assert_eq!(one_line(&"x".repeat(1000)).len(), 300);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! "Token Authentication", and its OAuth2 variant with RFC 6749 and RFC 8693). No policy is judged here.
 
 use crate::body::Body;
-use crate::respond::{json_response, set_reason};
-use crate::server::{Connection, read_body};
+use crate::respond::{json_response, set_reason, set_retry_after};
+use crate::server::{BodyError, Connection, read_body};
 use crate::service::Shared;
 use crate::{credentials, errors};
 use base64::Engine;
@@ -28,6 +28,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const FIELDS_MAX: usize = 64;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// What may be shown for an exchange: RFC 8693 §3 has names for more, none of which is a JWT of a provider.
+const SUBJECT_TOKENS: [&str; 3] = [
+    "urn:ietf:params:oauth:token-type:jwt",
+    "urn:ietf:params:oauth:token-type:id_token",
+    ACCESS_TOKEN,
+];
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// What is wrong with a request, in the words of OAuth2 (RFC 6749 §5.2).
@@ -42,6 +48,34 @@ impl Refused {
     fn bad(reason: &str) -> Self {
         let (status, reason) = (StatusCode::BAD_REQUEST, reason.to_owned());
         Self { status, error: "invalid_request", reason, retry_after: None }
+    }
+
+    fn body(error: &BodyError) -> Self {
+        let status = match error {
+            BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Broken(_) => StatusCode::BAD_REQUEST,
+        };
+        Self { status, ..Self::bad(&error.to_string()) }
+    }
+}
+
+/// The parameters of a request.
+#[derive(Default)]
+struct Form {
+    fields: HashMap<String, String>,
+    /// Every `scope`, in the client's words. It is not judged: tokens name a principal, not a permission.
+    scope: String,
+}
+
+impl Form {
+    /// A parameter that is there and says something.
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str).filter(|it| !it.is_empty())
+    }
+
+    fn needed(&self, name: &'static str) -> Result<&str, Refused> {
+        self.field(name).ok_or_else(|| Refused::bad(&format!("the parameter {name} is needed")))
     }
 }
 
@@ -79,66 +113,78 @@ pub(crate) async fn answer(
 }
 
 /// The parameters: the query of a GET, the form of a POST.
-async fn form(parts: &Parts, body: Incoming) -> Result<HashMap<String, String>, Refused> {
+async fn form(parts: &Parts, body: Incoming) -> Result<Form, Refused> {
     let bytes = match parts.method {
         Method::POST => {
             let whole = read_body(body, BODY_MAX_BYTES, BODY_TIMEOUT).await;
-            whole.map_err(|error| Refused::bad(&error.to_string()))?
+            whole.map_err(|error| Refused::body(&error))?
         }
         _ => Bytes::copy_from_slice(parts.uri.query().unwrap_or_default().as_bytes()),
     };
-    let mut fields = HashMap::new();
+    let mut form = Form::default();
     for (key, value) in url::form_urlencoded::parse(&bytes).take(FIELDS_MAX) {
-        // `scope` may stand several times, and is not judged.
-        if fields.insert(key.to_string(), value.into_owned()).is_some() && key != "scope" {
+        if key == "scope" {
+            let space = if form.scope.is_empty() { "" } else { " " };
+            form.scope += space;
+            form.scope += &value;
+        } else if form.fields.insert(key.into_owned(), value.into_owned()).is_some() {
             return Err(Refused::bad("a parameter stands twice"));
         }
     }
-    Ok(fields)
+    Ok(form)
+}
+
+/// What a request shows.
+fn grant<'r>(
+    is_post: bool,
+    form: &'r Form,
+    basic: Option<&'r (String, String)>,
+    has_certificate: bool,
+) -> Result<TokenGrantType<'r>, Refused> {
+    let by_header = basic.map(|(username, password)| TokenGrantType::Basic { username, password });
+    // The query of a GET names no grant: it would stand in logs.
+    let grant = match form.field("grant_type").filter(|_| is_post) {
+        Some("refresh_token") => TokenGrantType::Refresh { token: form.needed("refresh_token")? },
+        Some("password") => match (form.field("password"), by_header) {
+            (None, Some(by_header)) => by_header,
+            _ => TokenGrantType::Basic {
+                username: form.field("username").unwrap_or_default(),
+                password: form.needed("password")?,
+            },
+        },
+        Some(EXCHANGE) => {
+            if form.field("subject_token_type").is_some_and(|it| !SUBJECT_TOKENS.contains(&it)) {
+                return Err(Refused::bad("subject_token_type is jwt, id_token or access_token"));
+            }
+            TokenGrantType::Exchange { subject_token: form.needed("subject_token")? }
+        }
+        Some(_) => {
+            let reason = "grant_type is password, refresh_token or token-exchange";
+            return Err(Refused { error: "unsupported_grant_type", ..Refused::bad(reason) });
+        }
+        None => match by_header {
+            Some(by_header) => by_header,
+            None if is_post => return Err(Refused::bad("the parameter grant_type is needed")),
+            None if has_certificate => TokenGrantType::Certificate,
+            None => TokenGrantType::Anonymous,
+        },
+    };
+    Ok(grant)
 }
 
 async fn issue(
     shared: &Shared,
     parts: &Parts,
-    form: &HashMap<String, String>,
+    form: &Form,
     connection: &Connection,
     peer: Peer,
 ) -> Result<Value, Refused> {
-    let field = |name: &str| form.get(name).map(String::as_str).filter(|it| !it.is_empty());
     let certificates = credentials::certificates(connection);
     let basic = basic(parts)?;
-    let nothing = || match certificates {
-        [] => TokenGrantType::Anonymous,
-        _ => TokenGrantType::Certificate,
-    };
     let is_post = parts.method == Method::POST;
-    let needed = |name: &'static str| {
-        field(name).ok_or_else(|| Refused::bad(&format!("the parameter {name} is needed")))
-    };
-    let grant = match (is_post, field("grant_type")) {
-        (true, Some("refresh_token")) => {
-            TokenGrantType::Refresh { token: needed("refresh_token")? }
-        }
-        (true, Some(EXCHANGE)) => {
-            TokenGrantType::Exchange { subject_token: needed("subject_token")? }
-        }
-        (true, Some("password")) => TokenGrantType::Basic {
-            username: field("username").unwrap_or_default(),
-            password: needed("password")?,
-        },
-        (true, Some(_)) => {
-            let reason = "grant_type is password, refresh_token or token-exchange".to_owned();
-            let (status, error) = (StatusCode::BAD_REQUEST, "unsupported_grant_type");
-            return Err(Refused { status, error, reason, retry_after: None });
-        }
-        (true, None) if basic.is_none() => return Err(Refused::bad("grant_type is needed")),
-        _ => match &basic {
-            Some((username, password)) => TokenGrantType::Basic { username, password },
-            None => nothing(),
-        },
-    };
+    let grant = grant(is_post, form, basic.as_ref(), !certificates.is_empty())?;
     let wants_refresh =
-        field("offline_token") == Some("true") || field("access_type") == Some("offline");
+        form.field("offline_token") == Some("true") || form.field("access_type") == Some("offline");
     let ask = TokenAsk { grant, wants_refresh, peer, certificates };
     let granted = shared.plane.issue_token(ask).await;
     // A certificate that nobody knows says nothing: many connections come through a mesh.
@@ -149,8 +195,14 @@ async fn issue(
         }
         (granted, _) => granted,
     };
-    let is_exchange = matches!(grant, TokenGrantType::Exchange { .. });
-    granted.map(|granted| given(&granted, is_exchange)).map_err(|error| refused(&error))
+    let mut answer = given(&granted.map_err(|error| refused(&error))?);
+    if matches!(grant, TokenGrantType::Exchange { .. }) {
+        answer["issued_token_type"] = ACCESS_TOKEN.into();
+    }
+    if !form.scope.is_empty() {
+        answer["scope"] = form.scope.as_str().into();
+    }
+    Ok(answer)
 }
 
 fn basic(parts: &Parts) -> Result<Option<(String, String)>, Refused> {
@@ -175,7 +227,7 @@ fn basic(parts: &Parts) -> Result<Option<(String, String)>, Refused> {
     Ok(Some((username.to_owned(), password.to_owned())))
 }
 
-fn given(granted: &TokenGrant, is_exchange: bool) -> Value {
+fn given(granted: &TokenGrant) -> Value {
     let access = granted.access.expose_secret();
     let mut answer = json!({
         // Each dialect has its own name for it.
@@ -187,9 +239,6 @@ fn given(granted: &TokenGrant, is_exchange: bool) -> Value {
     });
     if let Some(refresh) = &granted.refresh {
         answer["refresh_token"] = refresh.expose_secret().into();
-    }
-    if is_exchange {
-        answer["issued_token_type"] = ACCESS_TOKEN.into();
     }
     answer
 }
@@ -227,10 +276,13 @@ fn refusal(refused: &Refused) -> Response<Body> {
     });
     let mut response = json_response(refused.status, "application/json", &body, false);
     set_reason(&mut response, &refused.reason);
+    if refused.status == StatusCode::UNAUTHORIZED {
+        // RFC 6749 §5.2, RFC 9110 §15.5.2.
+        let challenge = HeaderValue::from_static("Basic realm=\"lockgate\", charset=\"UTF-8\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
     if let Some(wait) = refused.retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        set_retry_after(&mut response, wait);
     }
     response
 }

@@ -17,7 +17,7 @@ use crate::manifests::Manifests;
 use crate::names::Scribe;
 use crate::pipeline::{self, Recorder, Trail};
 use crate::places::Places;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, could_log_in};
 use crate::revisions::{Applied, ApplyError, Revisions};
 use crate::shelf::Shelf;
 use crate::tags::Resolver;
@@ -297,6 +297,11 @@ impl Plane {
         let intent = Intent { action: Action::Administer, name: None, object: Object::Catalog };
         let access = &self.core.view().governance.access;
         policy::may_ask_one(access, caller, &intent, None).map(drop).map_err(Box::new)
+    }
+
+    /// Whether a caller is nobody in particular, and could log in (contracts §2).
+    pub fn could_log_in(&self, caller: &Caller) -> bool {
+        could_log_in(&self.core.view(), caller)
     }
 
     /// Whether whoever asks may use `/api/v1`: by the data directory's socket, or with `Administer`.

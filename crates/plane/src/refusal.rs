@@ -111,15 +111,18 @@ impl Refusal {
     /// Somebody anonymous who may not, and could log in, is asked to (contracts §2). Not where an
     /// artifact policy refuses: logging in would not change the artifact.
     pub(crate) fn ask_for_login(&mut self, view: &View, caller: &Caller) {
-        let is_anonymous = caller.principal.kind() == PrincipalKind::Anonymous;
         if let Self::Denied(denial) = self
-            && is_anonymous
-            && !view.providers.is_empty()
+            && could_log_in(view, caller)
             && denial.is_of_access()
         {
             *self = Self::LoginNeeded(denial.clone());
         }
     }
+}
+
+/// Whether logging in could make a caller somebody else.
+pub(crate) fn could_log_in(view: &View, caller: &Caller) -> bool {
+    caller.principal.kind() == PrincipalKind::Anonymous && !view.providers.is_empty()
 }
 
 impl From<Refused> for Refusal {

@@ -87,7 +87,9 @@ impl Tokens {
             TokenHolder::Anonymous { expires } => Ok((None, expires)),
             TokenHolder::Identity { identity, expires } => {
                 vouched(view, &identity)?;
-                Ok((Some(Arc::new(identity)), expires))
+                // What is got for this token ends with it: one that leaks is not exchanged for ever.
+                let ends = identity.expires().map_or(expires, |it| it.min(expires));
+                Ok((Some(Arc::new(identity.with_expires(Some(ends)))), expires))
             }
         }
     }
@@ -169,6 +171,17 @@ impl std::fmt::Debug for TokenGrantType<'_> {
             Self::Exchange { .. } => "Exchange",
             Self::Certificate => "Certificate",
         })
+    }
+}
+
+impl TokenGrantType<'_> {
+    /// What is shown instead of a refresh token, and could be an access token of ours.
+    fn shown(&self) -> Option<&str> {
+        match self {
+            Self::Basic { password, .. } => Some(password),
+            Self::Exchange { subject_token } => Some(subject_token),
+            Self::Anonymous | Self::Refresh { .. } | Self::Certificate => None,
+        }
     }
 }
 
@@ -258,7 +271,9 @@ impl Plane {
             }
         };
         let access = core.tokens.keys.issue(identity.as_deref(), SERVICE, now, ACCESS_LIFETIME)?;
-        let may_come_back = identity.as_deref().filter(|it| ask.wants_refresh && comes_back(it));
+        let is_own = ask.grant.shown().is_some_and(|shown| core.tokens.keys.is_ours(shown));
+        let is_wanted = ask.wants_refresh && !is_own;
+        let may_come_back = identity.as_deref().filter(|it| is_wanted && comes_back(it));
         let refresh = match (&ask.grant, may_come_back) {
             // The one that was shown is good until its end, and no longer.
             (TokenGrantType::Refresh { token }, _) => Some(SecretString::from((*token).to_owned())),

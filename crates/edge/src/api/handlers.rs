@@ -70,7 +70,20 @@ pub(super) struct Asker {
     pub(super) caller: Caller,
     /// Whether they may administer.
     pub(super) administers: Result<(), Box<policy::Denial>>,
+    /// Whether logging in could make them somebody who may.
+    pub(super) could_log_in: bool,
     pub(super) is_operator: bool,
+}
+
+impl Asker {
+    /// Lets through who may administer.
+    pub(super) fn must_administer(&self) -> Result<(), Problem> {
+        match &self.administers {
+            Ok(()) => Ok(()),
+            Err(denial) if self.could_log_in => Err(Problem::login_needed(denial.clone())),
+            Err(denial) => Err(AdminError::Denied(denial.clone()).into()),
+        }
+    }
 }
 
 /// Runs an operation.
@@ -139,7 +152,7 @@ pub(super) async fn run(
                 Some(decision) => Ok(json(StatusCode::OK, &decision)),
                 None if asker.caller.principal.identity().is_some() => Err(unknown()),
                 None => {
-                    asker.administers.clone().map_err(AdminError::Denied)?;
+                    asker.must_administer()?;
                     Err(unknown())
                 }
             }
@@ -147,7 +160,7 @@ pub(super) async fn run(
         Operation::Check => {
             let request: CheckRequest = read(body)?;
             if request.asks_for_another() {
-                asker.administers.clone().map_err(AdminError::Denied)?;
+                asker.must_administer()?;
             }
             Ok(json(StatusCode::OK, &plane.check(&request, &asker.caller).await?))
         }

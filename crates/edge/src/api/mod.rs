@@ -22,7 +22,7 @@ use endpoints::{Found, Operation};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
-use plane::{AdminError, Peer, Trail};
+use plane::{Peer, Trail};
 use problem::Problem;
 
 /// A request of the management API.
@@ -36,21 +36,25 @@ pub(crate) struct Call<'r> {
 /// Answers a request for `/api/**`.
 pub(crate) async fn answer(shared: &Shared, call: Call<'_>, trail: &mut Trail) -> Response<Body> {
     let is_head = call.parts.method == Method::HEAD;
-    let challenge = challenge::bearer(call.connection, call.parts, false);
+    let (connection, parts) = (call.connection, call.parts);
     let answered = admitted(shared, call).await;
     let mut response = match answered {
         Ok(response) => response,
         Err(problem) => {
             trail.set_reason(problem.detail());
             trail.set_outcome(problem.outcome());
-            problem.response(trail.request_id())
+            // A token of nobody is not wrong: it was judged.
+            let is_wrong =
+                parts.headers.contains_key(header::AUTHORIZATION) && !problem.was_decided();
+            let mut response = problem.response(trail.request_id());
+            if response.status() == StatusCode::UNAUTHORIZED
+                && let Some(challenge) = challenge::bearer(connection, parts, is_wrong)
+            {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            response
         }
     };
-    if response.status() == StatusCode::UNAUTHORIZED
-        && let Some(challenge) = challenge
-    {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    }
     // What is said here is about now.
     let held = response.headers_mut();
     held.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -66,26 +70,29 @@ async fn admitted(shared: &Shared, call: Call<'_>) -> Result<Response<Body>, Pro
         credentials::read(&call.parts.headers, call.connection).map_err(Problem::invalid)?;
     let caller = shared.plane.who_asks(call.peer, &credentials).await?;
     let administers = shared.plane.administers(&caller);
+    let could_log_in = shared.plane.could_log_in(&caller);
+    let is_operator = call.peer.is_operator;
+    let asker = handlers::Asker { caller, administers, could_log_in, is_operator };
     let method = match call.parts.method {
         Method::HEAD => "GET",
         ref method => method.as_str(),
     };
-    let (endpoint, parameter) = match endpoints::find(method, call.parts.uri.path()) {
+    let found = endpoints::find(method, call.parts.uri.path());
+    // Whoever asks about themselves need not administer. Others hear nothing, not even what there is.
+    let is_for_askers = |operation| matches!(operation, Operation::Decision | Operation::Check);
+    if !matches!(found, Found::Endpoint(endpoint, _) if is_for_askers(endpoint.operation)) {
+        asker.must_administer()?;
+    }
+    let (endpoint, parameter) = match found {
         Found::Endpoint(endpoint, parameter) => (endpoint, parameter),
         Found::OtherMethods(allow) => return Err(Problem::method(allow)),
         Found::Nothing => {
             return Err(Problem::not_found("no such endpoint; see /api/v1/openapi.json"));
         }
     };
-    // Whoever asks about themselves need not administer.
-    if !matches!(endpoint.operation, Operation::Decision | Operation::Check) {
-        administers.clone().map_err(AdminError::Denied)?;
-    }
     guard::check(&call, endpoint)?;
     let params = params::Params::read(endpoint, parameter, call.parts.uri.query())?;
-    let is_operator = call.peer.is_operator;
     let body = guard::body(call.body, endpoint).await?;
-    let asker = handlers::Asker { caller, administers, is_operator };
     handlers::run(shared, endpoint.operation, &params, &body, &asker).await
 }
 

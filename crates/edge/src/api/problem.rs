@@ -6,6 +6,7 @@ use crate::respond::json_response;
 use crate::server::BodyError;
 use http::{HeaderValue, Response, StatusCode, header};
 use plane::AdminError;
+use policy::Denial;
 use serde::Serialize;
 use telemetry::{Outcome, RequestId};
 
@@ -59,10 +60,20 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// 401, for what was denied to nobody in particular: logging in could help.
+    pub(super) fn login_needed(denial: Box<Denial>) -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, ..Self::from(AdminError::Denied(denial)) }
+    }
+
     /// 405. `allow`: the methods that there are.
     pub(super) fn method(allow: String) -> Self {
         let detail = format!("this endpoint does not take this method; it takes {allow}");
         Self { hint: Hint::Allow(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+    }
+
+    /// Whether it is the answer of a decision.
+    pub(super) fn was_decided(&self) -> bool {
+        self.decision.is_some()
     }
 
     pub(super) fn detail(&self) -> &str {
@@ -77,7 +88,7 @@ impl Problem {
     /// What came of the request, for the record.
     pub(super) fn outcome(&self) -> Outcome {
         match self.status {
-            StatusCode::FORBIDDEN => Outcome::Denied,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Outcome::Denied,
             StatusCode::NOT_FOUND => Outcome::Absent,
             status if status.is_client_error() => Outcome::Invalid,
             _ => Outcome::Failed,
@@ -144,7 +155,7 @@ mod tests {
     #[test]
     fn problems_say_what_and_where() {
         let id = RequestIds::new().next();
-        let denial = policy::Denial::foreign_namespace("evil.example");
+        let denial = Denial::foreign_namespace("evil.example");
         let decision = denial.id().to_string();
         let response = Problem::from(AdminError::Denied(Box::new(denial))).response(&id);
         assert_eq!(response.status(), 403);

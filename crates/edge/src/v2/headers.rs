@@ -1,5 +1,6 @@
 //! Header names and values of the distribution API, and `Cache-Status` (RFC 9211).
 
+use crate::respond::one_line;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use plane::CacheState;
 use policy::DecisionId;
@@ -58,9 +59,9 @@ pub(super) fn put_decision(headers: &mut HeaderMap, decision: Option<DecisionId>
 /// What the client is to be warned of (distribution-spec, "Warnings"; RFC 7234 §5.5).
 pub(super) fn put_warnings(headers: &mut HeaderMap, warnings: &[String]) {
     for warning in warnings.iter().take(WARNINGS_MAX) {
-        let is_text = |c: char| c == ' ' || c.is_ascii_graphic();
         let mut text = String::from("299 - \"");
-        for c in warning.chars().filter(|c| is_text(*c)) {
+        // As short as a reason: proxies in front bound the whole head.
+        for c in one_line(warning).chars() {
             if matches!(c, '"' | '\\') {
                 text.push('\\');
             }
@@ -83,5 +84,8 @@ mod tests {
         let all: Vec<_> = headers.get_all(header::WARNING).iter().collect();
         assert_eq!(all.len(), WARNINGS_MAX);
         assert_eq!(all[0].to_str().unwrap(), "299 - \"p/r: image \\\"a\\\\b\\\" X: y\"");
+        let mut headers = HeaderMap::new();
+        put_warnings(&mut headers, &["\"".repeat(10_000)]);
+        assert!(headers[header::WARNING].len() < 700);
     }
 }
