@@ -137,6 +137,10 @@ impl ConfigFacts {
     /// # Errors
     /// Why the bytes are no config.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        // A list would be read as the fields in their order.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err("it is no JSON object".to_owned());
+        }
         let wire: WireConfig = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         let platform = match (filled(wire.os), filled(wire.architecture), filled(wire.variant)) {

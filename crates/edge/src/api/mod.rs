@@ -70,17 +70,19 @@ async fn admitted(shared: &Shared, call: Call<'_>) -> Result<Response<Body>, Pro
         Method::HEAD => "GET",
         ref method => method.as_str(),
     };
-    let (endpoint, parameter) = match endpoints::find(method, call.parts.uri.path()) {
+    let found = endpoints::find(method, call.parts.uri.path());
+    // Whoever asks about themselves need not administer. Others hear nothing, not even what there is.
+    let is_for_askers = |operation| matches!(operation, Operation::Decision | Operation::Check);
+    if !matches!(found, Found::Endpoint(endpoint, _) if is_for_askers(endpoint.operation)) {
+        administers.clone().map_err(AdminError::Denied)?;
+    }
+    let (endpoint, parameter) = match found {
         Found::Endpoint(endpoint, parameter) => (endpoint, parameter),
         Found::OtherMethods(allow) => return Err(Problem::method(allow)),
         Found::Nothing => {
             return Err(Problem::not_found("no such endpoint; see /api/v1/openapi.json"));
         }
     };
-    // Whoever asks about themselves need not administer.
-    if !matches!(endpoint.operation, Operation::Decision | Operation::Check) {
-        administers.clone().map_err(AdminError::Denied)?;
-    }
     guard::check(&call, endpoint)?;
     let params = params::Params::read(endpoint, parameter, call.parts.uri.query())?;
     let is_operator = call.peer.is_operator;
