@@ -121,10 +121,20 @@ impl Leases {
     ) -> Option<BlobGrounds> {
         let key = Key::of(caller, name, blob);
         if let Some(manifest) = self.blobs.get(&key) {
-            self.renew(core, Key { digest: manifest, ..key }, now);
-            return Some(BlobGrounds::Lease { manifest });
+            let lease = Key { digest: manifest, ..key };
+            if self.lives(&lease, now) {
+                self.renew(core, lease, now);
+                return Some(BlobGrounds::Lease { manifest });
+            }
         }
-        self.held.get(&Key::pushed(caller, name, blob)).map(|_| BlobGrounds::OwnPush)
+        self.lives(&Key::pushed(caller, name, blob), now).then_some(BlobGrounds::OwnPush)
+    }
+
+    /// Whether memory has a lease that was used lately. What is noted of its use is an hour old at most.
+    fn lives(&self, key: &Key, now: Timestamp) -> bool {
+        const SECONDS: i64 = LEASE_TTL.as_secs().cast_signed() + WRITTEN_EVERY_SECONDS;
+        let since = |last: i64| now.as_second().saturating_sub(last);
+        self.held.get(key).is_some_and(|last| since(last.load(Ordering::Relaxed)) < SECONDS)
     }
 
     /// What speaks for a blob, as the catalog knows: a lease on one of the manifests that reach it, or
@@ -141,7 +151,7 @@ impl Leases {
         let key = Key::of(caller, name, blob);
         for manifest in manifests {
             let lease = Key { digest: *manifest, ..key.clone() };
-            if self.held.get(&lease).is_some() {
+            if self.lives(&lease, now) {
                 self.blobs.insert(key, *manifest);
                 self.renew(core, lease, now);
                 return Some(BlobGrounds::Lease { manifest: *manifest });
