@@ -152,7 +152,13 @@ fn what_reads_the_clock_holds_for_one_moment() {
     let reads = denies("artifact.published < timestamp('2020-01-01T00:00:00Z')");
     let evaluation = ahead.evaluate(&[policy("p", vec![reads])]);
     assert_eq!(evaluation.outcomes()[0].outcome, Outcome::Unknown, "made in the future");
-    assert!(evaluation.valid_until().is_some_and(|until| until < at(10) && until > at(9)));
+    let soon = evaluation.valid_until();
+    assert!(soon.is_some_and(|until| until < at(10) && until > at(9)));
+    // A message that reads it says something else then.
+    let told = Check::Cel(cel("artifact.layerCount > 0", Some("string(artifact.published)")));
+    let evaluation = ahead.evaluate(&[policy("p", vec![told])]);
+    assert_eq!(evaluation.outcomes()[0].outcome, Outcome::Refuses);
+    assert_eq!(evaluation.valid_until(), soon);
 }
 
 #[test]
