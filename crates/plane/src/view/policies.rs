@@ -2,6 +2,8 @@
 //! inside an expression.
 
 mod checks;
+#[cfg(test)]
+mod tests;
 
 use super::access;
 use jiff::Timestamp;
