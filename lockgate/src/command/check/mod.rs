@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(required = true)]
     references: Vec<String>,
     /// Who asks: anonymous, user:NAME, system:serviceaccount:NAMESPACE:NAME, node:CLUSTER,
-    /// ci:REPOSITORY[@REF] or a SPIFFE id [default: whoever runs this]
+    /// ci:REPOSITORY or ci:REPOSITORY@REF or a SPIFFE id [default: whoever runs this]
     #[arg(long = "as", value_name = "WHO")]
     who: Option<String>,
     /// A group of theirs; repeatable
