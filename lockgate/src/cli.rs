@@ -2,7 +2,7 @@
 
 use crate::command::{
     adopt, backup, cache, catalog, check, client_config, config, copy, credential_provider, doctor,
-    export, gc, import, prefetch, restore, revision, store, users, why,
+    export, gc, import, policy, prefetch, restore, revision, store, users, why,
 };
 use crate::exit::{Exit, Failure};
 use crate::serve;
@@ -74,6 +74,9 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Tells what a decision was about, by the id in a refusal or in Lockgate-Decision
     Why(why::Args),
+    /// Tests policies like code
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Users and robot tokens in a file
     #[command(subcommand)]
     Users(users::Command),
@@ -115,6 +118,7 @@ impl Command {
             Self::Catalog(command) => command.run(),
             Self::Check(args) => args.run(),
             Self::Why(args) => args.run(),
+            Self::Policy(command) => command.run(),
             Self::Users(command) => command.run(),
             Self::CredentialProvider(args) => args.run(),
             Self::ClientConfig(args) => args.run(),

@@ -7,6 +7,7 @@ mod command;
 mod exit;
 mod flags;
 mod output;
+mod scratch;
 mod serve;
 mod settings;
 

@@ -25,6 +25,11 @@ impl Clock {
         Self(Some(Arc::new(AtomicI64::new(Timestamp::now().as_microsecond()))))
     }
 
+    /// A clock that stands still at a time until it is moved.
+    pub fn standing_at(time: Timestamp) -> Self {
+        Self(Some(Arc::new(AtomicI64::new(time.as_microsecond()))))
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {

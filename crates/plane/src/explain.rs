@@ -6,6 +6,8 @@
 
 mod suppose;
 
+pub(crate) use suppose::{Supposed, principal as supposed};
+
 use crate::candidates::{Asking, Candidate, Found, intent};
 use crate::decisions::{DecisionView, OutcomeView, facts_view};
 use crate::govern::{self, Case, Judged};

@@ -19,6 +19,7 @@ mod place;
 mod problem;
 mod read;
 mod rules;
+mod scenario;
 mod schema;
 mod set;
 mod text;
@@ -39,6 +40,10 @@ pub use parse::{
 pub use place::Place;
 pub use problem::{Problem, Problems};
 pub use read::{MAX_DOCUMENTS, MAX_FILE_BYTES, read_dir, read_text};
+pub use scenario::{
+    Scenario, ScenarioAdmission, ScenarioAnswer, ScenarioArtifact, ScenarioArtifactKind,
+    ScenarioCase, read_scenario,
+};
 pub use schema::{json_schema, json_schemas, schema_of};
 pub use set::Set;
 pub use text::{

@@ -18,6 +18,7 @@ use crate::transfer::{self, Resume, Transfer};
 use oci::{Descriptor, Digest, Name, Reference, Tag};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use telemetry::UpstreamMetrics;
 
 /// A remote registry: one or more endpoints that hold the same content. Clones share everything:
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Slots,
     pub(crate) retries: RetryBudget,
     clients: Arc<Clients>,
+    is_cut_off: AtomicBool,
 }
 
 /// The scope of what is fetched by showing a client certificate and nothing else.
@@ -46,6 +48,10 @@ const CERTIFICATE_SCOPE: &str = "client certificate";
 impl Shared {
     /// The HTTP client, as the upstream's files say now.
     pub(crate) async fn client(&self, endpoint: &Endpoint) -> Result<reqwest::Client, Failure> {
+        if self.is_cut_off.load(Ordering::Relaxed) {
+            let text = format!("{}: nobody is asked here", endpoint.label());
+            return Err(Failure::indeterminate(text).blameless());
+        }
         let client = self.clients.get().await;
         client.map_err(|trouble| {
             let label = endpoint.label();
@@ -101,7 +107,14 @@ impl Upstream {
             clients: Arc::new(Clients::new(&settings)),
             metrics,
             settings,
+            is_cut_off: AtomicBool::new(false),
         })))
+    }
+
+    /// From now on it asks nobody, and every answer that would need the registry is that nothing is
+    /// known. For planes that tell what would be answered without a network.
+    pub fn cut_off(&self) {
+        self.0.is_cut_off.store(true, Ordering::Relaxed);
     }
 
     /// The name of its document.

@@ -14,6 +14,7 @@ pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod import;
 mod offline;
+pub(crate) mod policy;
 pub(crate) mod prefetch;
 pub(crate) mod restore;
 pub(crate) mod revision;

@@ -15,7 +15,10 @@ pub(super) fn caller(
 ) -> Result<Caller, AdminError> {
     let principal = match &request.r#as {
         None => by.principal.clone(),
-        Some(text) => principal(view, text, request)?,
+        Some(text) => {
+            let (groups, cluster) = (&request.groups, request.cluster.as_deref());
+            principal(view, Supposed { text, groups, cluster, address: None })?
+        }
     };
     let environments = &view.governance.environments;
     let purpose = request.purpose.as_deref();
@@ -36,11 +39,25 @@ pub(super) fn caller(
     Ok(Caller::new(settled.principal, setting))
 }
 
-fn principal(view: &View, text: &str, request: &CheckRequest) -> Result<Principal, AdminError> {
+/// Somebody, in words.
+#[derive(Clone, Copy)]
+pub(crate) struct Supposed<'a> {
+    /// As in [`CheckRequest::as`].
+    pub(crate) text: &'a str,
+    pub(crate) groups: &'a [String],
+    pub(crate) cluster: Option<&'a str>,
+    /// Where they are; `None`: nowhere that anybody would allow.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// The principal that is meant.
+pub(crate) fn principal(view: &View, who: Supposed<'_>) -> Result<Principal, AdminError> {
+    let Supposed { text, groups, cluster, address } = who;
+    let is_local = address.is_some_and(|address| address.is_loopback());
     if text == "anonymous" {
-        return Ok(Principal::anonymous(IpAddr::V6(Ipv6Addr::UNSPECIFIED), false));
+        let address = address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        return Ok(Principal::anonymous(address, is_local));
     }
-    let cluster = request.cluster.as_deref();
     let identity = if let Some(account) = text.strip_prefix("system:serviceaccount:") {
         let Some((namespace, name)) = account.split_once(':') else { return Err(unknown(text)) };
         let cluster = match cluster {
@@ -70,8 +87,8 @@ fn principal(view: &View, text: &str, request: &CheckRequest) -> Result<Principa
     } else {
         return Err(unknown(text));
     };
-    let identity = identity.with_groups(request.groups.clone());
-    Ok(Principal::identified(Arc::new(identity), None, false))
+    let identity = identity.with_groups(groups.to_vec());
+    Ok(Principal::identified(Arc::new(identity), address, is_local))
 }
 
 fn unknown(text: &str) -> AdminError {

@@ -50,9 +50,9 @@ impl Admissions {
             }
             let mut batch = Batch::new();
             batch.note_admission(environment, name, digest, now);
-            core.shelf.submit(batch);
-            if is_first {
-                core.shelf.facts.changed(name);
+            match is_first {
+                true => super::record::told(core, batch, name),
+                false => core.shelf.submit(batch),
             }
         }
     }

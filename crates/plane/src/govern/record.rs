@@ -37,6 +37,18 @@ pub(crate) fn permitted(
             batch.note_softening(environment, name, &content.digest, policy, now);
         }
     }
-    core.shelf.submit(batch);
-    core.shelf.facts.changed(name);
+    told(core, batch, name);
+}
+
+/// Writes what changes the facts of a name. Answers are made anew at once, and once more when it is
+/// written: what was asked in between was read without it, and would be remembered.
+pub(super) fn told(core: &Core, batch: Batch, name: &Name) {
+    let (shelf, name) = (core.shelf.clone(), name.clone());
+    let written = shelf.catalog.submit(batch);
+    shelf.facts.changed(&name);
+    tokio::spawn(async move {
+        // Lost or written: what is asked from now on is read as it is.
+        let _ = written.await;
+        shelf.facts.changed(&name);
+    });
 }

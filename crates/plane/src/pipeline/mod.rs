@@ -60,9 +60,21 @@ pub(crate) async fn handle(
             return Err(refusal);
         }
     };
-    trail.set_caller(&caller);
+    answer(core, &view, &caller, ask, incoming, trail).await
+}
+
+/// The stages after the first, for a caller who is known.
+pub(crate) async fn answer(
+    core: &Arc<Core>,
+    view: &Arc<crate::View>,
+    caller: &Caller,
+    ask: &Ask<'_>,
+    incoming: Incoming,
+    trail: &mut Trail,
+) -> Result<Served, Refusal> {
+    trail.set_caller(caller);
     let mut judged = None;
-    let work = stages(core, &view, &caller, ask, incoming, trail, &mut judged);
+    let work = stages(core, view, caller, ask, incoming, trail, &mut judged);
     let mut served = work.await;
     match &mut served {
         Ok(served) => trail.set_cache(served.cache, outcome(served)),
@@ -70,8 +82,8 @@ pub(crate) async fn handle(
             let asked = trail.target().unwrap_or_else(|| ask.path.chars().take(512).collect());
             let request = format!("{} {asked}", ask.method.as_str());
             let now = core.shelf.clock.now();
-            core.decisions.note_refusal(refusal, &caller, request, &view, judged, now);
-            refusal.ask_for_login(&view, &caller);
+            core.decisions.note_refusal(refusal, caller, request, view, judged, now);
+            refusal.ask_for_login(view, caller);
             trail.set_refusal(refusal);
         }
     }

@@ -1,7 +1,7 @@
 //! The answers, for people and for the tools that read them.
 
 use crate::exit::Failure;
-use crate::output::{GREEN, RED, YELLOW, clean, paint};
+use crate::output::{GREEN, RED, YELLOW, clean, paint, xml};
 use plane::{CheckReport, CheckResult};
 use serde_json::{Value, json};
 
@@ -131,22 +131,6 @@ pub(super) fn junit(report: &CheckReport) -> String {
             &format!("  <testcase classname=\"lockgate\" name=\"{name}\">{inside}</testcase>\n");
     }
     text + "</testsuite>\n"
-}
-
-fn xml(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            // XML 1.0 has no place for these, not even escaped.
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

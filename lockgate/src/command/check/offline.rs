@@ -1,35 +1,12 @@
 //! A plane that lives as long as one question.
 
 use crate::exit::Failure;
+use crate::scratch::Scratch;
 use catalog::Catalog;
 use plane::{CheckReport, CheckRequest, Clock, Credentials, Options, Peer, Plane};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use telemetry::{Metrics, Registry};
-
-/// A directory that goes with its value.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left of it is in the place for temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let name = format!("lockgate-check-{}", policy::DecisionId::generate());
-        let path = std::env::temp_dir().join(name);
-        // Keys and manifests come to lie there: nobody else looks into it.
-        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|error| {
-            Failure::cannot_tell(format!("{} cannot be made", path.display())).because(&error)
-        })?;
-        Ok(Self(path))
-    }
-}
 
 /// The answers of a plane with these resources, asked by its operator.
 pub(super) async fn check(
@@ -38,14 +15,14 @@ pub(super) async fn check(
 ) -> Result<CheckReport, Failure> {
     let set = resources::effective(Some(resources))
         .map_err(|problems| Failure::cannot_tell(format!("the resources are wrong\n{problems}")))?;
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new("check")?;
     let cannot = |what: &str| Failure::cannot_tell(what.to_owned());
-    let store = blobs::Store::open(blobs::Options::new(scratch.0.clone()))
+    let store = blobs::Store::open(blobs::Options::new(scratch.path().to_owned()))
         .map_err(|error| cannot("no store can be made").because(&error))?;
     let catalog =
         Catalog::in_memory().map_err(|error| cannot("no catalog can be made").because(&error))?;
     let options = Options {
-        data_dir: scratch.0.clone(),
+        data_dir: scratch.path().to_owned(),
         store,
         catalog,
         metrics: Metrics::new(Registry::default(), "check", None),
