@@ -261,3 +261,133 @@ async fn what_cannot_be_found_out_is_not_good() {
     let layer = through(&image.layer_path(0));
     assert!(rig.get(&layer).await.is_err(), "a layer nobody was permitted a manifest of");
 }
+
+#[tokio::test]
+async fn listing_a_blob_of_others_is_no_ground_for_it() {
+    let (rig, bad, _) = ruled("team/**", OWNED).await;
+    let config_bytes = config(Some("me"), "laundry");
+    rig.push_blob("team/app", &config_bytes).await.unwrap();
+    let laundry = image_manifest(&config_bytes, &[b"the layer of bad"]);
+    let path = "/v2/team/app/manifests/laundry";
+    let body = support::body(&serde_json::to_vec(&laundry).unwrap())
+        .with_lines(Some(testkit::OCI_MANIFEST.to_owned()), None);
+    let refusal = rig.send(Method::Put, path, body).await.unwrap_err();
+    assert!(refusal.to_string().contains(&bad.layer.to_string()), "{refusal}");
+    assert!(matches!(refusal, Refusal::Invalid { .. }), "{refusal:?}");
+    refused_by(rig.get(&bad.blob_path(&bad.layer)).await, "art/owned", "the layer");
+}
+
+#[tokio::test]
+async fn a_refused_manifest_is_no_blob_of_an_index() {
+    let (rig, bad, good) = ruled("team/**", OWNED).await;
+    let mixed = index(&[&bad.manifest, &good.manifest]);
+    rig.push_manifest("team/app", "mixed", &mixed).await.unwrap();
+    assert!(rig.get("/v2/team/app/manifests/mixed").await.is_ok());
+    refused_by(rig.get(&bad.blob_path(&bad.digest)).await, "art/owned", "the manifest as a blob");
+    assert!(rig.get(&good.blob_path(&good.digest)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_removed_tag_speaks_for_nothing() {
+    let released = "    - { name: released, tags: { allow: [\"v*\"] } }\n";
+    let rig = Rig::with(&hosted(""), Setup::default()).await;
+    let app = push(&rig, "team/app", "v1", None, "app").await;
+    rig.push_manifest("team/app", "other", &app.manifest).await.unwrap();
+    apply(&rig, &(hosted("") + &policy("team/**", released))).await;
+    assert!(rig.get("/v2/team/app/manifests/v1").await.is_ok());
+    assert!(rig.get(&app.manifest_path()).await.is_ok());
+    rig.ask(Method::Delete, "/v2/team/app/manifests/v1").await.unwrap();
+    refused_by(rig.get(&app.manifest_path()).await, "art/released", "by digest");
+    refused_by(rig.get("/v2/team/app/manifests/other").await, "art/released", "by another tag");
+}
+
+#[tokio::test]
+async fn the_fallback_tag_tells_no_more_than_the_api() {
+    let rig = Rig::with(&hosted(""), Setup::default()).await;
+    let bad = push(&rig, "team/app", "bad", None, "bad").await;
+    rig.push_blob("team/app", b"{}").await.unwrap();
+    let mut sbom = image_manifest(b"{}", &[]);
+    sbom["config"]["mediaType"] = json!("application/vnd.oci.empty.v1+json");
+    sbom["layers"] = json!([descriptor("application/spdx+json", b"{}")]);
+    sbom["artifactType"] = json!("application/spdx+json");
+    sbom["subject"] =
+        descriptor(testkit::OCI_MANIFEST, &serde_json::to_vec(&bad.manifest).unwrap());
+    rig.push_manifest("team/app", "sbom", &sbom).await.unwrap();
+    let fallback = format!("/v2/team/app/manifests/sha256-{}", bad.digest.hex());
+    let api = format!("/v2/team/app/referrers/{}", bad.digest);
+    assert!(rig.get(&fallback).await.is_ok() && rig.get(&api).await.is_ok());
+    let of_images = policy("team/**", OWNED).replace("actions:", "artifacts: [Image], actions:");
+    apply(&rig, &(hosted("") + &of_images)).await;
+    refused_by(rig.get(&api).await, "art/owned", "the API");
+    refused_by(rig.get(&fallback).await, "art/owned", "the tag");
+}
+
+#[tokio::test]
+async fn hidden_tags_do_not_end_a_list() {
+    let rig = Rig::with(&hosted(""), Setup::default()).await;
+    for tag in ["a-dev", "b-dev", "c", "d-dev", "e"] {
+        push(&rig, "team/app", tag, None, tag).await;
+    }
+    let hidden = policy("team/**", "    - { name: no-dev, tags: { deny: [\"*-dev\"] } }\n")
+        .replace("  rules:", "  hide: true\n  rules:");
+    apply(&rig, &(hosted("") + &hidden)).await;
+    let (mut seen, mut path) = (Vec::new(), "/v2/team/app/tags/list?n=1".to_owned());
+    loop {
+        let What::Tags { tags, more_after, .. } = rig.get(&path).await.unwrap().what else {
+            panic!("no tags")
+        };
+        seen.extend(tags.iter().map(ToString::to_string));
+        let Some(last) = more_after else { break };
+        assert!(!last.as_str().contains("dev"), "{last} is told");
+        path = format!("/v2/team/app/tags/list?n=1&last={last}");
+    }
+    assert_eq!(seen, ["c", "e"]);
+}
+
+#[tokio::test]
+async fn an_index_of_images_under_a_tag_of_evidence_is_an_index() {
+    let pinned = "    - { name: pinned, tags: { requireDigest: true } }\n";
+    let rig = Rig::with(&hosted(""), Setup::default()).await;
+    let app = push(&rig, "team/app", "v1", None, "app").await;
+    let tag = format!("sha256-{}", "0".repeat(64));
+    rig.push_manifest("team/app", &tag, &index(&[&app.manifest])).await.unwrap();
+    apply(&rig, &(hosted("") + &policy("team/**", pinned))).await;
+    let path = format!("/v2/team/app/manifests/{tag}");
+    refused_by(rig.get(&path).await, "art/pinned", "the index");
+}
+
+#[tokio::test]
+async fn a_config_of_another_name_is_not_read() {
+    let (rig, bad, _) = ruled("team/app", OWNED).await;
+    let labelled =
+        "    - name: told\n      deny: 'true'\n      message: 'string(artifact.labels)'\n";
+    let labelled = labelled.replace("string(artifact.labels)", "artifact.labels[\"owner\"]");
+    apply(&rig, &(hosted("") + &policy("team/mine", &labelled))).await;
+    let secret = config(Some("a secret"), "secret");
+    rig.push_blob("team/theirs", &secret).await.unwrap();
+    let manifest = image_manifest(&secret, &[]);
+    let path = "/v2/team/mine/manifests/x";
+    let body = support::body(&serde_json::to_vec(&manifest).unwrap())
+        .with_lines(Some(testkit::OCI_MANIFEST.to_owned()), None);
+    let refusal = rig.send(Method::Put, path, body).await.unwrap_err();
+    assert!(!refusal.to_string().contains("a secret"), "{refusal}");
+    assert!(matches!(refusal, Refusal::Invalid { .. }), "{refusal:?}");
+    let _ = bad;
+}
+
+#[tokio::test]
+async fn what_one_address_was_permitted_is_no_lease_of_another() {
+    let rules = "    - name: here\n      deny: 'request.address != \"10.0.0.5\"'\n";
+    let (rig, _, good) = ruled("team/**", rules).await;
+    let at = |last: u8| plane::Peer {
+        address: Some(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, last))),
+        is_loopback: false,
+        is_operator: false,
+    };
+    assert!(rig.ask_as(at(5), Method::Get, &good.manifest_path()).await.is_ok());
+    assert!(rig.ask_as(at(5), Method::Get, &good.blob_path(&good.layer)).await.is_ok());
+    let refused = rig.ask_as(at(9), Method::Get, &good.manifest_path()).await;
+    refused_by(refused, "art/here", "the manifest");
+    let refused = rig.ask_as(at(9), Method::Get, &good.blob_path(&good.layer)).await;
+    refused_by(refused, "art/here", "the layer");
+}

@@ -80,6 +80,10 @@ impl ManifestFacts {
             part_types: types(parts())?,
             layer_count: manifest.layers.len(),
             index_platforms: platforms(&manifest.manifests),
+            lists_referrers: manifest
+                .manifests
+                .iter()
+                .all(|entry| entry.artifact_type.is_some() && entry.platform.is_none()),
             annotations: manifest.annotations,
         })
     }

@@ -120,6 +120,11 @@ impl Setting {
         self.asked_environment.as_ref().unwrap_or(&self.environment)
     }
 
+    /// The environment that was found, whatever the client asked for: where the request belongs.
+    pub fn found_environment(&self) -> &EnvironmentName {
+        &self.environment
+    }
+
     /// Every environment that has a say. A client's word adds one and takes none away: access has to
     /// allow in all of them, and the policies of all of them apply.
     pub fn environments(&self) -> impl Iterator<Item = &EnvironmentName> {

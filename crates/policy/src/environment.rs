@@ -91,7 +91,9 @@ impl Environments {
             Some(text) => Some(Purpose::parse(text).ok_or_else(|| no_purpose(text))?),
             None => None,
         };
-        let stricter = asked_environment.filter(|it| it.strictness > environment.strictness);
+        // Of two that are equally strict neither speaks for the other: both have a say.
+        let stricter = asked_environment
+            .filter(|it| it.strictness >= environment.strictness && it.name != environment.name);
         let asked_purpose = asked_purpose.filter(|it| it.strictness() > purpose.strictness());
         let setting = Setting::new(environment.name.clone(), purpose)
             .raised(stricter.map(|it| it.name.clone()), asked_purpose);

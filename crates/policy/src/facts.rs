@@ -114,6 +114,9 @@ pub struct ManifestFacts {
     pub layer_count: usize,
     /// `os/architecture[/variant]` of the entries of an index.
     pub index_platforms: Vec<String>,
+    /// Of an index: each entry says of itself what kind of artifact it is, and none is for a platform, as
+    /// in a list of referrers.
+    pub lists_referrers: bool,
     /// Of the manifest.
     pub annotations: BTreeMap<String, String>,
 }

@@ -2,7 +2,7 @@
 
 use crate::identity::{Identity, attribute};
 use jiff::Timestamp;
-use oci::Name;
+use oci::{Digest, Name};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -118,6 +118,18 @@ impl Principal {
             Who::System => NOBODY[2].clone(),
             Who::Identified(identity) => identity.shared_key(),
         }
+    }
+
+    /// All that rules can see of who asks: two with one digest have the same answers. For what is
+    /// remembered of rules that look at who asks; [`Principal::key`] says less.
+    pub fn fingerprint(&self) -> Digest {
+        let mut text = format!("{:?}|{:?}|{}", self.kind(), self.address, self.key());
+        if let Some(identity) = self.identity() {
+            // `Debug` of texts is quoted: no value can pass for another's end.
+            let of_identity = (identity.issuer(), identity.groups(), identity.attributes());
+            text.push_str(&format!("|{of_identity:?}"));
+        }
+        Digest::sha256(text.as_bytes())
     }
 
     /// What vouches for it.

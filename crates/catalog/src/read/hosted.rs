@@ -19,8 +19,8 @@ pub(crate) const TAG_ENTRIES: &str = "SELECT t.tag, t.digest, t.moved_at, c.sinc
     LEFT JOIN content c ON c.name = t.name AND c.digest = t.digest \
     WHERE t.name = $1 AND t.tag > $2 ORDER BY t.tag LIMIT $3";
 
-pub(crate) const TAGS_NAMING: &str =
-    "SELECT tag FROM tag WHERE digest = $2 AND name = $1 ORDER BY tag LIMIT $3";
+pub(crate) const TAGS_NAMING: &str = "SELECT tag FROM tag WHERE digest = $2 AND name = $1 AND gone_since IS NULL \
+     ORDER BY tag LIMIT $3";
 
 pub(crate) const HOSTED_HOLDERS: &str =
     "SELECT name FROM content WHERE digest = $1 AND is_hosted = 1 ORDER BY name LIMIT $2";

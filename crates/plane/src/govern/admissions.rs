@@ -25,7 +25,8 @@ impl Admissions {
         Self(Cache::new(KNOWN_MAX))
     }
 
-    /// Notes that the caller's environments are served a digest now.
+    /// Notes that the caller's environment is served a digest now. One that the client only asked to be
+    /// judged by is served nothing.
     pub(crate) fn note(
         &self,
         core: &Core,
@@ -34,26 +35,25 @@ impl Admissions {
         digest: &Digest,
         now: Timestamp,
     ) {
-        for environment in caller.setting.environments() {
-            let key = (environment.clone(), name.clone(), *digest);
-            let at = minute(now);
-            let (written, is_first) = match self.0.get(&key) {
-                Some(written) => (written, false),
-                None => (self.0.get_with(key, || Arc::new(AtomicI64::new(i64::MIN))), true),
-            };
-            let last = written.load(Ordering::Relaxed);
-            let is_due = at.saturating_sub(last) >= COARSE_MINUTES;
-            if !is_due
-                || written.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_err()
-            {
-                continue;
-            }
-            let mut batch = Batch::new();
-            batch.note_admission(environment, name, digest, now);
-            match is_first {
-                true => super::record::told(core, batch, name),
-                false => core.shelf.submit(batch),
-            }
+        let environment = caller.setting.found_environment();
+        let key = (environment.clone(), name.clone(), *digest);
+        let at = minute(now);
+        let (written, is_first) = match self.0.get(&key) {
+            Some(written) => (written, false),
+            None => (self.0.get_with(key, || Arc::new(AtomicI64::new(i64::MIN))), true),
+        };
+        let last = written.load(Ordering::Relaxed);
+        let is_due = at.saturating_sub(last) >= COARSE_MINUTES;
+        if !is_due
+            || written.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return;
+        }
+        let mut batch = Batch::new();
+        batch.note_admission(environment, name, digest, now);
+        match is_first {
+            true => super::record::told(core, batch, name),
+            false => core.shelf.submit(batch),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::candidates::{Asking, Candidate, intent};
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use crate::shelf::Shelf;
+use catalog::Role;
 use oci::{Digest, Reference};
 use policy::{Action, BlobGrounds, Object, Verdict};
 use std::sync::Arc;
@@ -25,9 +26,12 @@ pub(crate) async fn grounds(
     candidate: &Candidate,
     blob: &Digest,
 ) -> Result<Option<BlobGrounds>, Refusal> {
-    let Asking { caller, now, .. } = asking;
     let (leases, name) = (&core.govern.leases, candidate.name());
-    if let Some(held) = leases.held(core, caller, name, blob, now) {
+    // A manifest is one by whatever path it is asked for.
+    if core.shelf.content(name, blob).await.is_some_and(|held| held.is_manifest) {
+        return afresh(core, asking, candidate, blob, &[*blob]).await;
+    }
+    if let Some(held) = leases.held(core, asking, name, blob) {
         return Ok(Some(held));
     }
     let (asked, reached) = (name.clone(), *blob);
@@ -39,9 +43,11 @@ pub(crate) async fn grounds(
             is_rate_limit: false,
         });
     };
-    let mut manifests: Vec<Digest> = listed.into_iter().map(|it| it.manifest).collect();
+    // An index says nothing of what it lists: its children are judged by themselves.
+    let parts = listed.into_iter().filter(|it| it.role != Role::Child);
+    let mut manifests: Vec<Digest> = parts.map(|it| it.manifest).collect();
     manifests.dedup();
-    if let Some(held) = leases.recall(core, caller, name, blob, &manifests, now).await {
+    if let Some(held) = leases.recall(core, asking, name, blob, &manifests).await {
         return Ok(Some(held));
     }
     afresh(core, asking, candidate, blob, &manifests).await
@@ -67,7 +73,7 @@ async fn afresh(
         let case = Case { candidate, intent: &intent, content: &content };
         let judged = Box::pin(judge(core, asking, case)).await;
         if passes(asking, &judged) {
-            core.govern.leases.decided(core, asking.caller, name, blob, &content, asking.now);
+            core.govern.leases.decided(core, asking, name, blob, &content);
             return Ok(Some(BlobGrounds::Decided { manifest: *digest }));
         }
         let refused = policy::refused(asking.caller, &intent, &judged.evaluation);

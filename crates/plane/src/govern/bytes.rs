@@ -21,7 +21,10 @@ pub(super) async fn whole(
     candidate: &Candidate,
     digest: &Digest,
 ) -> Result<Bytes, Refusal> {
-    if let Some(blob) = core.shelf.blob(digest).await {
+    // What another name has is not read for this one.
+    if core.shelf.content(candidate.name(), digest).await.is_some()
+        && let Some(blob) = core.shelf.blob(digest).await
+    {
         return read(core, blob).await;
     }
     let Candidate::Remote(located) = candidate else {

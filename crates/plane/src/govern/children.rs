@@ -27,12 +27,16 @@ pub(super) async fn all_refused(
     if index.manifests.is_empty() || index.manifests.len() > CHILDREN_MAX {
         return None;
     }
-    let mut first = None;
+    let mut first: Option<Evaluation> = None;
     for child in &index.manifests {
         let refused = refused(core, asking, case, &child.digest).await?;
-        first.get_or_insert(refused);
+        // One that may be had tomorrow makes the index one that may.
+        first = Some(match first {
+            Some(first) => first.no_longer_than(&refused),
+            None => refused,
+        });
     }
-    first
+    first.map(|first| Arc::new(first.no_longer_than(own)))
 }
 
 /// What refuses a child that is here; `None`: nothing does, or it is not known.
@@ -41,7 +45,7 @@ async fn refused(
     asking: Asking<'_>,
     case: Case<'_>,
     child: &Digest,
-) -> Option<Arc<Evaluation>> {
+) -> Option<Evaluation> {
     let name = case.intent.name.as_ref()?;
     let held = core.shelf.content(name, child).await.filter(|it| it.is_manifest)?;
     let content = core.shelf.manifest(child).await?;
@@ -51,5 +55,5 @@ async fn refused(
     let case = Case { candidate: case.candidate, intent: &intent, content: &content };
     let facts = facts::of_child(core, asking, case).await?;
     let evaluation = weigh(asking, case, &facts);
-    (evaluation.verdict() == Verdict::Refuse).then(|| Arc::new(evaluation))
+    (evaluation.verdict() == Verdict::Refuse).then_some(evaluation)
 }

@@ -6,6 +6,7 @@
 use super::{Case, asked_tag, bytes, weigh};
 use crate::answer::ManifestContent;
 use crate::candidates::{Asking, intent};
+use crate::memory::TagState;
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use crate::shelf::Shelf;
@@ -204,20 +205,23 @@ async fn tags(
     Fact::Known(all.into_iter().take(TAGS_MAX as usize).collect())
 }
 
-/// What names a digest now. What memory learned lately counts only where the tag still leads there.
+/// What names a digest now. What was learned lately counts only where the tag is known to lead there
+/// still: of a tag that was removed, memory knows nothing.
 async fn tags_of(core: &Arc<Core>, name: &Name, digest: &Digest) -> Option<BTreeSet<Tag>> {
     let (asked, wanted) = (name.clone(), *digest);
     let read = move |shelf: &Shelf| shelf.catalog.tags_naming(&asked, &wanted, TAGS_MAX);
-    let mut all: BTreeSet<Tag> = core.shelf.blocking(read).await?.ok()?.into_iter().collect();
-    let lately = core.govern.kin.tags(name, digest);
-    for tag in lately.iter() {
-        all.insert(tag.clone());
-    }
+    let written: BTreeSet<Tag> = core.shelf.blocking(read).await?.ok()?.into_iter().collect();
+    let is_there = |state: TagState| state.digest == *digest && state.gone_since.is_none();
     let mut current = BTreeSet::new();
-    for tag in all {
+    for tag in &written {
         let leads = core.shelf.memory.tag(&(name.clone(), tag.clone()));
-        if leads.is_none_or(|state| state.digest == *digest && state.gone_since.is_none()) {
-            current.insert(tag);
+        if leads.is_none_or(is_there) {
+            current.insert(tag.clone());
+        }
+    }
+    for tag in core.govern.kin.tags(name, digest).iter().filter(|tag| !written.contains(*tag)) {
+        if core.shelf.tag(name, tag).await.is_some_and(is_there) {
+            current.insert(tag.clone());
         }
     }
     Some(current)

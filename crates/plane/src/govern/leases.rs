@@ -5,13 +5,14 @@
 //! ordinary change of rules does not end one: a pull that began goes on.
 
 use crate::answer::ManifestContent;
+use crate::candidates::{Asking, intent};
 use crate::plane::Core;
 use crate::shelf::Shelf;
 use catalog::Batch;
 use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
 use oci::{Digest, Manifest, Name};
-use policy::{BlobGrounds, Caller, EnvironmentName};
+use policy::{Action, BlobGrounds, Caller, EnvironmentName, Object};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -36,9 +37,10 @@ struct Key {
 }
 
 impl Key {
-    fn of(caller: &Caller, name: &Name, digest: &Digest) -> Self {
+    fn of(asking: Asking<'_>, name: &Name, digest: &Digest) -> Self {
+        let caller = asking.caller;
         Self {
-            principal: caller.principal.shared_key(),
+            principal: holder(asking, name, digest),
             setting: caller.setting.key(),
             name: name.clone(),
             digest: *digest,
@@ -48,8 +50,26 @@ impl Key {
     /// Of a blob that the caller pushed. Kept apart: whoever pushes the bytes of a refused manifest as a
     /// blob was not permitted that manifest, nor what it lists.
     fn pushed(caller: &Caller, name: &Name, blob: &Digest) -> Self {
-        let key = Self::of(caller, name, blob);
-        Self { setting: EnvironmentName::new(&format!("{}/pushed", key.setting)), ..key }
+        Self {
+            principal: caller.principal.shared_key(),
+            setting: EnvironmentName::new(&format!("{}/pushed", caller.setting.key())),
+            name: name.clone(),
+            digest: *blob,
+        }
+    }
+}
+
+/// Who holds a lease: the principal, in its cluster; and where a rule looks at who asks, all that it can
+/// see of them, for what one was permitted is then not permitted to another of the same name.
+fn holder(asking: Asking<'_>, name: &Name, digest: &Digest) -> Arc<str> {
+    let principal = &asking.caller.principal;
+    let intent = intent(Action::Pull, name, &Object::Blob(*digest));
+    if asking.governance.policies.looks_at_principal(asking.caller, &intent) {
+        return format!("{}#{}", principal.key(), principal.fingerprint().hex()).into();
+    }
+    match principal.cluster() {
+        Some(cluster) => format!("{}@{cluster}", principal.key()).into(),
+        None => principal.shared_key(),
     }
 }
 
@@ -72,17 +92,16 @@ impl Leases {
     pub(crate) fn grant(
         &self,
         core: &Core,
-        caller: &Caller,
+        asking: Asking<'_>,
         name: &Name,
         content: &ManifestContent,
-        now: Timestamp,
     ) -> Option<Manifest> {
-        if !self.renew(core, Key::of(caller, name, &content.digest), now) {
+        if !self.renew(core, Key::of(asking, name, &content.digest), asking.now) {
             return None;
         }
         let parsed = Manifest::parse(&content.bytes, Some(&content.media_type)).ok()?;
         for blob in parsed.blobs().take(EACH_MAX) {
-            self.blobs.insert(Key::of(caller, name, &blob.digest), content.digest);
+            self.blobs.insert(Key::of(asking, name, &blob.digest), content.digest);
         }
         Some(parsed)
     }
@@ -114,12 +133,12 @@ impl Leases {
     pub(crate) fn held(
         &self,
         core: &Core,
-        caller: &Caller,
+        asking: Asking<'_>,
         name: &Name,
         blob: &Digest,
-        now: Timestamp,
     ) -> Option<BlobGrounds> {
-        let key = Key::of(caller, name, blob);
+        let Asking { caller, now, .. } = asking;
+        let key = Key::of(asking, name, blob);
         if let Some(manifest) = self.blobs.get(&key) {
             let lease = Key { digest: manifest, ..key };
             if self.lives(&lease, now) {
@@ -142,13 +161,13 @@ impl Leases {
     pub(crate) async fn recall(
         &self,
         core: &Arc<Core>,
-        caller: &Caller,
+        asking: Asking<'_>,
         name: &Name,
         blob: &Digest,
         manifests: &[Digest],
-        now: Timestamp,
     ) -> Option<BlobGrounds> {
-        let key = Key::of(caller, name, blob);
+        let Asking { caller, now, .. } = asking;
+        let key = Key::of(asking, name, blob);
         for manifest in manifests {
             let lease = Key { digest: *manifest, ..key.clone() };
             if self.lives(&lease, now) {
@@ -173,14 +192,13 @@ impl Leases {
     pub(crate) fn decided(
         &self,
         core: &Core,
-        caller: &Caller,
+        asking: Asking<'_>,
         name: &Name,
         blob: &Digest,
         manifest: &ManifestContent,
-        now: Timestamp,
     ) {
-        self.grant(core, caller, name, manifest, now);
-        self.blobs.insert(Key::of(caller, name, blob), manifest.digest);
+        self.grant(core, asking, name, manifest);
+        self.blobs.insert(Key::of(asking, name, blob), manifest.digest);
     }
 }
 

@@ -33,7 +33,6 @@ use policy::{
     Verdict,
 };
 use smol_str::SmolStr;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Remembered answers; about 1 KiB each.
@@ -70,8 +69,8 @@ struct Remembered {
 struct Key {
     setting: Setting,
     cluster: Option<SmolStr>,
-    /// Who asks and from where, only where a rule looks at that.
-    asker: Option<(Arc<str>, Option<IpAddr>)>,
+    /// All that rules can see of who asks, only where a rule looks at that.
+    asker: Option<Digest>,
     action: Action,
     name: Name,
     /// The tag asked by; rules about tags judge the request.
@@ -129,10 +128,8 @@ pub(crate) async fn judge(core: &Arc<Core>, asking: Asking<'_>, case: Case<'_>) 
 fn key(asking: Asking<'_>, case: Case<'_>) -> Option<Key> {
     let Asking { governance, caller, .. } = asking;
     let (principal, intent) = (&caller.principal, case.intent);
-    let asker = governance
-        .policies
-        .looks_at_principal(caller, intent)
-        .then(|| (principal.shared_key(), principal.address()));
+    let asker =
+        governance.policies.looks_at_principal(caller, intent).then(|| principal.fingerprint());
     Some(Key {
         setting: caller.setting.clone(),
         cluster: caller.cluster().map(SmolStr::new),

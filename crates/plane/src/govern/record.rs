@@ -24,7 +24,7 @@ pub(crate) fn permitted(
     }
     core.govern.admissions.note(core, caller, name, &content.digest, now);
     let Some(judged) = judged else { return };
-    if let Some(manifest) = core.govern.leases.grant(core, caller, name, content, now) {
+    if let Some(manifest) = core.govern.leases.grant(core, asking, name, content) {
         facts::note_children(core, name, &manifest, &content.digest);
     }
     let begins = judged.evaluation.softened();
@@ -33,9 +33,8 @@ pub(crate) fn permitted(
     }
     let mut batch = Batch::new();
     for policy in begins {
-        for environment in caller.setting.environments() {
-            batch.note_softening(environment, name, &content.digest, policy, now);
-        }
+        let environment = caller.setting.found_environment();
+        batch.note_softening(environment, name, &content.digest, policy, now);
     }
     told(core, batch, name);
 }

@@ -3,7 +3,8 @@
 
 use super::read::known;
 use super::write::Push;
-use crate::candidates::HostedName;
+use crate::candidates::{Asking, Candidate, HostedName};
+use crate::govern;
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use crate::shelf::Shelf;
@@ -116,6 +117,25 @@ pub(super) async fn references(
         }),
         None => Ok(requires),
     }
+}
+
+/// That whoever pushes may have the blobs that a manifest lists: they pushed them, or a manifest that they
+/// may have reaches them. What others brought is no more theirs by being listed; it is to be pushed, as
+/// HEAD says too.
+pub(super) async fn grounds(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    candidate: &Candidate,
+    manifest: &Manifest,
+) -> Result<(), Refusal> {
+    let mut seen = HashSet::new();
+    let listed = manifest.blobs().filter(|blob| !blob.may_be_elsewhere());
+    for blob in listed.filter(|blob| seen.insert(blob.digest)) {
+        if !Box::pin(govern::may_read(core, asking, candidate, &blob.digest)).await {
+            return Err(unknown(candidate.name(), &[blob.digest]));
+        }
+    }
+    Ok(())
 }
 
 fn unknown(name: &Name, missing: &[Digest]) -> Refusal {

@@ -44,7 +44,7 @@ pub(super) async fn push(
     if !push.others.is_empty()
         && let Ok(parsed) = Manifest::parse(&bytes, content_type.as_ref())
     {
-        mount::of_others(&push, &parsed, 0).await?;
+        mount::of_others(&push, &parsed, 0, &mut mount::MISSING_MAX.clone()).await?;
     }
     let warnings = judge(&push, &bytes, digest, content_type.as_ref(), &named).await?;
     let placed = Placing { bytes, digest, content_type, tags: named };
@@ -67,12 +67,16 @@ async fn judge(
     }
     let manifest =
         Manifest::check_pushed(bytes, content_type).map_err(|error| invalid(error.to_string()))?;
-    let media_type = manifest.media_type.or(content_type.cloned());
+    let media_type = manifest.media_type.clone().or(content_type.cloned());
     let media_type = media_type.unwrap_or(MediaType::OCI_MANIFEST);
+    let parts = manifest;
     let content = Arc::new(ManifestContent::new(digest, media_type, bytes.clone()));
     let candidate = Candidate::Hosted(push.name.clone());
     let (governance, caller) = (&view.governance, push.permit.caller());
     let asking = Asking { governance, caller, now: push.core.shelf.clock.now() };
+    // Before it is judged, which reads its config and tells what stands there.
+    check::grounds(&push.core, asking, &candidate, &parts).await?;
+    check::references(&push.core, &push.name, &parts).await?;
     govern::pushed(&push.core, asking, &candidate, &content, tags).await
 }
 

@@ -14,13 +14,15 @@ use crate::memory::ContentState;
 use crate::pipeline::Query;
 use crate::refusal::Refusal;
 use crate::shelf::Shelf;
-use oci::{Digest, Manifest, Name};
+use oci::{Digest, ErrorCode, Manifest, Name};
 use policy::{Action, Object};
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Indexes within indexes.
 const DEPTH_MAX: usize = 4;
+/// What one push may have mounted, with all that it lists.
+pub(super) const MISSING_MAX: usize = 4096;
 /// Names looked through for a blob when no source is said.
 const HOLDERS_MAX: u32 = 16;
 
@@ -85,6 +87,7 @@ pub(super) async fn of_others(
     push: &Push,
     manifest: &Manifest,
     depth: usize,
+    budget: &mut usize,
 ) -> Result<(), Refusal> {
     if push.others.is_empty() || depth > DEPTH_MAX {
         return Ok(());
@@ -96,13 +99,24 @@ pub(super) async fn of_others(
     let (name, asked) = (push.name.name.clone(), listed);
     let look = move |shelf: &Shelf| shelf.catalog.missing(&name, &asked);
     let missing = known(push.core.shelf.blocking(look).await)?;
+    *budget = budget.checked_sub(missing.len()).ok_or_else(|| Refusal::Invalid {
+        code: ErrorCode::ManifestInvalid,
+        reason: format!(
+            "it lists more than {MISSING_MAX} things that {} lacks; push them first",
+            push.name.name
+        ),
+    })?;
     let children: HashSet<Digest> = manifest.manifests.iter().map(|it| it.digest).collect();
     for digest in missing {
         let Some(content) = of_candidates(push, &digest, &push.others).await else { continue };
         if children.contains(&digest) {
-            Box::pin(child(push, &digest, &content, depth)).await?;
+            Box::pin(child(push, &digest, &content, depth, budget)).await?;
         } else {
-            blob::keep(&push.core, &push.name, &digest, content.media_type.clone()).await?;
+            let media_type = content.media_type.clone();
+            if blob::keep(&push.core, &push.name, &digest, media_type).await? {
+                // They may pull it at the member that has it.
+                upload::is_ones_own(push, &digest);
+            }
         }
     }
     Ok(())
@@ -114,12 +128,19 @@ async fn child(
     digest: &Digest,
     content: &ContentState,
     depth: usize,
+    budget: &mut usize,
 ) -> Result<(), Refusal> {
     let Some(held) = push.core.shelf.manifest(digest).await else { return Ok(()) };
     let held = push.core.shelf.as_called(held, content);
     let content_type = Some(held.media_type.clone());
     let Ok(parsed) = Manifest::parse(&held.bytes, content_type.as_ref()) else { return Ok(()) };
-    of_others(push, &parsed, depth + 1).await?;
+    of_others(push, &parsed, depth + 1, budget).await?;
+    // It comes to the target as if it were pushed there.
+    let view = push.core.view();
+    let (governance, caller) = (&view.governance, push.permit.caller());
+    let asking = Asking { governance, caller, now: push.core.shelf.clock.now() };
+    let target = Candidate::Hosted(push.name.clone());
+    govern::pushed(&push.core, asking, &target, &held, &[]).await?;
     let bytes = held.bytes.clone();
     let placing = Placing { bytes, digest: *digest, content_type, tags: Vec::new() };
     manifest::place(&push.core, &push.name, placing).await.map(drop)

@@ -91,6 +91,13 @@ impl Evaluation {
         Self { outcomes, valid_until, softened }
     }
 
+    /// That it means the same no longer than another one does.
+    #[must_use]
+    pub fn no_longer_than(mut self, other: &Self) -> Self {
+        self.valid_until = super::check::earlier(self.valid_until, other.valid_until);
+        self
+    }
+
     /// Every rule of every policy that matched.
     pub fn outcomes(&self) -> &[RuleOutcome] {
         &self.outcomes

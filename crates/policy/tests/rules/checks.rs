@@ -131,7 +131,11 @@ fn evidence_has_no_release_tags_and_an_image_under_its_tag_is_an_image() {
     let tag = Tag::evidence(&Digest::sha256(b"subject"), EvidenceTag::Signature);
     let under = |kind| World::by_tag(tag.as_str()).kind(kind).judge(check()).outcome;
     assert_eq!(under(ArtifactKind::Evidence), Outcome::NotApplicable);
-    assert_eq!(under(ArtifactKind::Index), Outcome::NotApplicable, "the fallback of referrers");
+    assert_eq!(under(ArtifactKind::Index), Outcome::Refuses, "an index to run, under that tag");
+    let referrers = |facts: &mut policy::ManifestFacts| facts.lists_referrers = true;
+    let listed = World::by_tag(tag.as_str()).kind(ArtifactKind::Index).manifest(referrers);
+    let fallback = "the fallback of referrers";
+    assert_eq!(listed.judge(check()).outcome, Outcome::NotApplicable, "{fallback}");
     assert_eq!(under(ArtifactKind::Image), Outcome::Refuses);
     assert_eq!(under(ArtifactKind::Other), Outcome::Refuses);
     let evidence = |world: World| world.kind(ArtifactKind::Evidence).judge(check()).outcome;

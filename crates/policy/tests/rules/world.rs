@@ -73,6 +73,7 @@ impl World {
             part_types: vec![media_type(IMAGE_CONFIG), media_type(IMAGE_LAYER)],
             layer_count: 1,
             index_platforms: Vec::new(),
+            lists_referrers: false,
             annotations: BTreeMap::new(),
         };
         let config = ConfigFacts {

@@ -7,13 +7,13 @@
 use super::super::route::Routed;
 use super::{Resolution, Target, lists};
 use crate::answer::{CacheState, ManifestContent};
-use crate::candidates::{Asking, Found, intent};
+use crate::candidates::{Asking, Candidate, Found, intent};
 use crate::pipeline::Trail;
 use crate::plane::Core;
 use crate::refusal::Refusal;
 use bytes::Bytes;
 use oci::{Descriptor, Digest, EvidenceTag, Manifest, MediaType, Reference};
-use policy::Object;
+use policy::{Action, Object};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub(super) async fn index(
     core: &Arc<Core>,
     asking: Asking<'_>,
     found: &Found,
-    subject: &Digest,
+    subject: Digest,
     routed: &Routed,
     had: Result<Resolution, Refusal>,
     trail: &mut Trail,
@@ -51,7 +51,15 @@ pub(super) async fn index(
     if holder.as_ref().is_some_and(|name| candidates.iter().all(|it| it.name() != name)) {
         return had;
     }
-    let all = lists::union(core, found, &candidates, subject, routed, trail).await?;
+    // It tells what the API would, so it is told to whom that would tell it.
+    let object = Object::Referrers(subject);
+    let may = |it: &&Candidate| it.may(asking, Action::Referrers, &object).is_ok();
+    let askable: Vec<&Candidate> = candidates.iter().copied().filter(may).collect();
+    let told = lists::that_tell(core, asking, &askable, &subject, trail).await?;
+    let all = lists::union(core, found, &told.candidates, &subject, routed, trail).await?;
+    if let Some(refusal) = told.refusal.filter(|_| all.descriptors.is_empty()) {
+        return Err(refusal);
+    }
     if let Ok(held) = &had
         && names_all(held, &all.descriptors)
     {

@@ -18,12 +18,14 @@ use crate::view::View;
 use futures_util::future::{join, join_all};
 use oci::{Descriptor, Digest, EvidenceTag, Name, Reference, Tag};
 use policy::{Action, Caller, Intent, Object};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use upstream::Class;
 
 /// Names looked through for one page of the catalog.
 const NAMES_MAX: u32 = 200_000;
+/// Pages that are passed over because all on them is hidden.
+const HIDDEN_PAGES_MAX: usize = 1000;
 /// Names read at a time.
 const NAMES_PAGE: u32 = 1000;
 /// The longest list of referrers in one answer: clients read an index as they read any manifest, and
@@ -46,7 +48,8 @@ fn decided(routed: &Routed, first: &Candidate, target: Target) -> Resolution {
     Resolution { target, intent, candidate: None, redirect: None }
 }
 
-/// A page of the tags of a name.
+/// A page of the tags of a name. Where all of it is hidden, the next: an empty page with a way on would
+/// name what is hidden, and one without would end the list.
 pub(super) async fn tags(
     core: &Arc<Core>,
     asking: Asking<'_>,
@@ -55,9 +58,47 @@ pub(super) async fn tags(
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
     let candidates = listed(asking, found, routed);
-    let (last, n) = (routed.query.last.as_deref(), routed.query.n.unwrap_or(PAGE_MAX));
+    let wanted = TagsWanted { found, routed, candidates: &candidates };
+    let mut page = tags_page(core, asking, wanted, routed.query.last.as_deref(), trail).await?;
+    for _ in 0..HIDDEN_PAGES_MAX {
+        let Some(end) = page.end.take().filter(|_| page.tags.is_empty()) else { break };
+        page = tags_page(core, asking, wanted, Some(end.as_str()), trail).await?;
+    }
+    let Some(first) = candidates.first() else { return Err(super::no_object()) };
+    trail.set_target(first.name(), reference(&routed.object));
+    let TagsPage { tags, is_more, cache, .. } = page;
+    let more_after = tags.last().filter(|_| is_more).cloned();
+    Ok(decided(routed, first, Target::Tags { tags, more_after, cache }))
+}
+
+#[derive(Clone, Copy)]
+struct TagsWanted<'a> {
+    found: &'a Found,
+    routed: &'a Routed,
+    candidates: &'a [&'a Candidate],
+}
+
+struct TagsPage {
+    /// Those that are shown.
+    tags: Vec<Tag>,
+    /// The last of the page, shown or not, if there is more.
+    end: Option<Tag>,
+    is_more: bool,
+    cache: CacheState,
+}
+
+async fn tags_page(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    wanted: TagsWanted<'_>,
+    last: Option<&str>,
+    trail: &mut Trail,
+) -> Result<TagsPage, Refusal> {
+    let TagsWanted { found, routed, candidates } = wanted;
+    let n = routed.query.n.unwrap_or(PAGE_MAX);
     let asked = candidates.iter().map(|candidate| tags_of(core, candidate, last, n));
-    let mut all: Vec<Tag> = Vec::new();
+    // With whether it is shown: by any that has it.
+    let mut all: BTreeMap<Tag, bool> = BTreeMap::new();
     let (mut absent, mut is_known, mut is_more, mut cache) = (None, false, false, CacheState::NONE);
     for (candidate, listed) in candidates.iter().zip(join_all(asked).await) {
         note_candidate(trail, candidate, routed);
@@ -66,7 +107,12 @@ pub(super) async fn tags(
                 is_known = true;
                 is_more |= of_candidate.is_more;
                 let tags = of_candidate.tags;
-                all.extend(crate::govern::shown(core, asking, candidate, tags));
+                for tag in crate::govern::shown(core, asking, candidate, tags.clone()) {
+                    all.insert(tag, true);
+                }
+                for tag in tags {
+                    all.entry(tag).or_default();
+                }
                 if let Some(state) = of_candidate.cache {
                     note_asked(trail, state);
                     cache = state;
@@ -78,16 +124,14 @@ pub(super) async fn tags(
             Err(refusal) => return Err(of_member(refusal, found, candidate)),
         }
     }
-    let Some(first) = candidates.first().filter(|_| is_known) else {
+    if !is_known {
         return Err(absent.map_or_else(super::no_object, |it| super::nobody_has(it, found)));
-    };
+    }
     // Each member gave its first `n` after `last`, so the first `n` of all are among them.
-    all.sort_unstable();
-    all.dedup();
-    let (tags, more_after) = page(&all, None, Some(n));
-    let more_after = more_after.or_else(|| tags.last().filter(|_| is_more).cloned());
-    trail.set_target(first.name(), reference(&routed.object));
-    Ok(decided(routed, first, Target::Tags { tags, more_after, cache }))
+    is_more |= all.len() > n;
+    let end = all.keys().take(n).next_back().filter(|_| is_more).cloned();
+    let tags = all.into_iter().take(n).filter(|(_, is_shown)| *is_shown).map(|(tag, _)| tag);
+    Ok(TagsPage { tags: tags.collect(), end, is_more, cache })
 }
 
 struct TagsOf {
@@ -124,9 +168,12 @@ pub(super) async fn referrers(
     trail: &mut Trail,
 ) -> Result<Resolution, Refusal> {
     let candidates = listed(asking, found, routed);
-    subject_may_be_had(core, asking, &candidates, subject, trail).await?;
+    let told = that_tell(core, asking, &candidates, subject, trail).await?;
     let Union { mut descriptors, cache, .. } =
-        union(core, found, &candidates, subject, routed, trail).await?;
+        union(core, found, &told.candidates, subject, routed, trail).await?;
+    if let Some(refusal) = told.refusal.filter(|_| descriptors.is_empty()) {
+        return Err(refusal);
+    }
     let Some(first) = candidates.first() else { return Err(super::no_object()) };
     if let Some(wanted) = &routed.query.artifact_type {
         descriptors.retain(|entry| entry.artifact_type.as_ref() == Some(wanted));
@@ -142,35 +189,51 @@ pub(super) async fn referrers(
     Ok(decided(routed, first, Target::Referrers { descriptors, more_after, cache }))
 }
 
-/// What refers to a refused artifact belongs to it: the answer is the artifact's refusal, with its
-/// reason. One that is nowhere is not judged.
-async fn subject_may_be_had(
+/// The candidates whose word about a subject may be told.
+pub(super) struct Telling<'f> {
+    pub(super) candidates: Vec<&'f Candidate>,
+    /// Why that of another may not.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// What refers to a refused artifact belongs to it: a candidate at which the subject is refused tells
+/// nothing, and where no other knows anything, the answer is the artifact's refusal, with its reason. One
+/// that is nowhere is not judged.
+pub(super) async fn that_tell<'f>(
     core: &Arc<Core>,
     asking: Asking<'_>,
-    candidates: &[&Candidate],
+    candidates: &[&'f Candidate],
     subject: &Digest,
     trail: &mut Trail,
-) -> Result<(), Refusal> {
+) -> Result<Telling<'f>, Refusal> {
+    let mut telling = Telling { candidates: Vec::new(), refusal: None };
     let reference = Reference::Digest(*subject);
     for candidate in candidates {
         let object = Object::Manifest(reference.clone());
         let intent = intent(Action::Pull, candidate.name(), &object);
         if !policy::needs_evaluation(asking.governance, asking.caller, &intent) {
-            return Ok(());
+            telling.candidates.push(candidate);
+            continue;
         }
         let resolved = match super::manifest(core, candidate, &reference, trail).await {
             Ok(resolved) => resolved,
-            Err(Refusal::Absent { .. }) => continue,
+            Err(Refusal::Absent { .. }) => {
+                telling.candidates.push(candidate);
+                continue;
+            }
             Err(refusal) => return Err(refusal),
         };
         let case = Case { candidate, intent: &intent, content: &resolved.content };
         let judged = crate::govern::judge(core, asking, case).await;
-        return match crate::govern::passes(asking, &judged) {
-            true => Ok(()),
-            false => Err(policy::refused(asking.caller, &intent, &judged.evaluation).into()),
-        };
+        match crate::govern::passes(asking, &judged) {
+            true => telling.candidates.push(candidate),
+            false => {
+                let refused = policy::refused(asking.caller, &intent, &judged.evaluation);
+                telling.refusal.get_or_insert(refused.into());
+            }
+        }
     }
-    Ok(())
+    Ok(telling)
 }
 
 /// What comes after `last`, as far as one answer may be long; and where to go on.

@@ -95,7 +95,7 @@ pub(super) async fn resolve(
             match evidence::subject(found, routed, &had) {
                 None => had,
                 Some(subject) => {
-                    let index = evidence::index(core, asking, found, &subject, routed, had, trail);
+                    let index = evidence::index(core, asking, found, subject, routed, had, trail);
                     Box::pin(index).await
                 }
             }

@@ -6,7 +6,7 @@ use crate::cel::{Expression, Roots, Value};
 use crate::rules::Question;
 use crate::rules::check::earlier;
 use crate::rules::evaluation::Outcome;
-use crate::{Fact, Needs, Object};
+use crate::{EnvironmentName, Fact, Needs, Object, Purpose};
 use oci::Reference;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -51,8 +51,33 @@ impl Cel {
         self.paths().any(of_asker)
     }
 
+    /// Where the client asked to be judged more strictly, what it was found in has its say too: an
+    /// expression that names one of them must not be lost by a wish.
     pub(in crate::rules) fn judge(&self, question: &Question<'_>) -> Finding {
-        let roots = FactRoots::new(question);
+        let setting = &question.caller.setting;
+        let reads_setting =
+            self.paths().any(|path| path == "request.environment" || path == "request.purpose");
+        let mut worst = self.judge_in(question, setting.environment(), setting.purpose());
+        if !reads_setting {
+            return worst;
+        }
+        for environment in setting.environments() {
+            for purpose in setting.purposes() {
+                if (environment, purpose) != (setting.environment(), setting.purpose()) {
+                    worst = worst.or_worse(self.judge_in(question, environment, purpose));
+                }
+            }
+        }
+        worst
+    }
+
+    fn judge_in(
+        &self,
+        question: &Question<'_>,
+        environment: &EnvironmentName,
+        purpose: Purpose,
+    ) -> Finding {
+        let roots = FactRoots::new(question, environment, purpose);
         // `now` changes all the time: what reads it holds for this moment.
         let reads_now = self.paths().any(|path| path == "now");
         let until = reads_now.then_some(question.now);
@@ -89,6 +114,9 @@ const CONFIG: [&str; 3] = ["artifact.labels", "artifact.platforms", "artifact.pu
 /// The facts of a question, by their paths.
 struct FactRoots<'q> {
     question: &'q Question<'q>,
+    /// The ones it is judged in.
+    environment: &'q EnvironmentName,
+    purpose: Purpose,
     reference: String,
     address: String,
     first: BTreeMap<String, jiff::Timestamp>,
@@ -103,7 +131,7 @@ struct FactRoots<'q> {
 static NO_PAIRS: BTreeMap<String, String> = BTreeMap::new();
 
 impl<'q> FactRoots<'q> {
-    fn new(question: &'q Question<'q>) -> Self {
+    fn new(question: &'q Question<'q>, environment: &'q EnvironmentName, purpose: Purpose) -> Self {
         let reference = match &question.intent.object {
             Object::Manifest(reference) => reference.to_string(),
             _ => String::new(),
@@ -113,6 +141,8 @@ impl<'q> FactRoots<'q> {
         let all = || admissions.iter().flat_map(|it| it.by_environment.iter());
         Self {
             question,
+            environment,
+            purpose,
             reference,
             address: address.map(|it| it.to_canonical().to_string()).unwrap_or_default(),
             first: all().map(|(name, it)| (name.clone(), it.first)).collect(),
@@ -180,8 +210,8 @@ impl<'q> FactRoots<'q> {
             "reference" => self.reference.as_str().into(),
             "tag" => tag.map_or("", |tag| tag.as_str()).into(),
             "isByDigest" => Value::Bool(tag.is_none()),
-            "environment" => caller.setting.environment().as_str().into(),
-            "purpose" => caller.setting.purpose().as_str().into(),
+            "environment" => self.environment.as_str().into(),
+            "purpose" => self.purpose.as_str().into(),
             "cluster" => caller.cluster().unwrap_or_default().into(),
             "address" => self.address.as_str().into(),
             _ => return None,

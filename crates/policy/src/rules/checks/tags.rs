@@ -97,12 +97,13 @@ fn asked<'q>(question: &Question<'q>) -> Option<&'q Tag> {
 }
 
 /// Evidence stands under tags made of its subject's digest, or under none. Only what is evidence by its
-/// bytes, or a list, is let pass: an image under such a tag is an image.
+/// bytes, or a list of it, is let pass: an image under such a tag is an image.
 fn is_evidence(question: &Question<'_>, asked: Option<&Tag>) -> bool {
     let Some(manifest) = &question.facts.manifest else { return false };
     match (manifest.kind, asked) {
         (ArtifactKind::Evidence, None) => true,
-        (ArtifactKind::Evidence | ArtifactKind::Index, Some(tag)) => tag.evidence_of().is_some(),
+        (ArtifactKind::Evidence, Some(tag)) => tag.evidence_of().is_some(),
+        (ArtifactKind::Index, Some(tag)) => manifest.lists_referrers && tag.evidence_of().is_some(),
         _ => false,
     }
 }
