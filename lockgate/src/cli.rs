@@ -1,8 +1,9 @@
 //! The command line: what can be said, and what each word does.
 
 use crate::command::{
-    adopt, backup, cache, catalog, check, client_config, config, copy, credential_provider, doctor,
-    export, gc, import, policy, prefetch, restore, revision, store, users, why,
+    adopt, backup, cache, catalog, check, client_config, config, copy, credential_provider,
+    docker_credential, doctor, export, gc, import, login, logout, policy, prefetch, restore,
+    revision, store, users, why,
 };
 use crate::exit::{Exit, Failure};
 use crate::serve;
@@ -80,6 +81,13 @@ pub(crate) enum Command {
     /// Users and robot tokens in a file
     #[command(subcommand)]
     Users(users::Command),
+    /// Logs in at a plane: in a browser, with a code on another device, or with what a CI job has
+    Login(login::Args),
+    /// Forgets a login
+    Logout(logout::Args),
+    /// The credential helper of docker, podman, skopeo, crane, oras and helm: shows them the login
+    #[command(subcommand)]
+    DockerCredential(docker_credential::Command),
     /// The kubelet's image credential provider: shows the plane who a pod is
     CredentialProvider(credential_provider::Args),
     /// Prints a file that makes a container engine pull through the plane
@@ -92,8 +100,13 @@ pub(crate) enum Command {
 pub(crate) fn words(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = words.collect();
     let name = words.first().map(Path::new).and_then(Path::file_stem).and_then(OsStr::to_str);
-    if name == Some("lockgate-credential-provider") {
-        words.insert(1, "credential-provider".into());
+    let subcommand = match name {
+        Some("lockgate-credential-provider") => Some("credential-provider"),
+        Some("docker-credential-lockgate") => Some("docker-credential"),
+        _ => None,
+    };
+    if let Some(subcommand) = subcommand {
+        words.insert(1, subcommand.into());
     }
     words
 }
@@ -120,6 +133,9 @@ impl Command {
             Self::Why(args) => args.run(),
             Self::Policy(command) => command.run(),
             Self::Users(command) => command.run(),
+            Self::Login(args) => args.run(),
+            Self::Logout(args) => args.run(),
+            Self::DockerCredential(command) => command.run(),
             Self::CredentialProvider(args) => args.run(),
             Self::ClientConfig(args) => args.run(),
             Self::Doctor(args) => args.run(),

@@ -101,6 +101,14 @@ impl Failure {
         line.replace('\n', "; ")
     }
 
+    /// The same with what to do.
+    pub(crate) fn whole(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {}", self.one_line(), hint.replace('\n', "; ")),
+            None => self.one_line(),
+        }
+    }
+
     /// Prints it, and gives the status to end with.
     pub(crate) fn report(self) -> Exit {
         output::headed("error", output::RED, &self.message);

@@ -4,8 +4,9 @@ use crate::exit::Failure;
 use crate::settings::{self, Loaded, Sources};
 use clap::Args;
 use secrecy::SecretString;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use url::Url;
+use url::{Host, Url};
 
 /// Where settings come from.
 #[derive(Args, Clone, Debug, Default)]
@@ -32,8 +33,8 @@ pub(crate) struct ResourcesFlags {
 /// Which plane is asked.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct PlaneFlags {
-    /// URL of the plane; LOCKGATE_TOKEN is sent as bearer token [default: the socket in the data
-    /// directory]
+    /// URL of the plane; LOCKGATE_TOKEN is sent as bearer token, else the login of `lockgate login` is
+    /// used [default: the socket in the data directory]
     #[arg(long, value_name = "URL", env = "LOCKGATE_PLANE", value_parser = plane_url)]
     pub(crate) plane: Option<Url>,
     /// PEM file of further certificate authorities to trust for --plane
@@ -104,6 +105,16 @@ pub(crate) fn plane_url(text: &str) -> Result<Url, String> {
          https://plane.example.com:5050"
             .to_owned()
     })
+}
+
+/// Whether a URL leads to this machine, so that nobody is on the way.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
 }
 
 /// The flag as written, the option's path, the value.

@@ -6,6 +6,7 @@ mod client;
 mod command;
 mod exit;
 mod flags;
+mod logins;
 mod output;
 mod scratch;
 mod serve;

@@ -5,6 +5,8 @@
 
 mod events;
 mod registry;
+mod session;
+pub(crate) mod tokens;
 
 pub(crate) use events::Events;
 pub(crate) use registry::{Fetched, MANIFEST_BYTES_MAX, Pushed, Registry};
@@ -14,10 +16,11 @@ use crate::flags::PlaneFlags;
 use crate::output;
 use crate::settings::socket_path;
 use reqwest::{Method, StatusCode, header};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use session::Session;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
@@ -39,7 +42,7 @@ const NO_PLANE: &str = "start it with `lockgate serve` (and its --resources DIR,
 pub(crate) struct Api {
     http: reqwest::Client,
     base: Url,
-    token: Option<SecretString>,
+    session: Session,
     /// What it is called in messages: its URL or its socket.
     name: String,
 }
@@ -71,7 +74,7 @@ impl Api {
         let http = build(builder)?;
         // The host is a formality of HTTP: the socket leads to one plane only.
         let base = "http://localhost".parse().map_err(bad_url("the socket"))?;
-        Ok(Self { http, base, token: None, name })
+        Ok(Self { http, base, session: Session::Nobody, name })
     }
 
     /// The plane at a URL.
@@ -82,7 +85,8 @@ impl Api {
         }
         let http = build(trusting(client(), ca_file)?)?;
         let name = url.to_string();
-        Ok(Self { http, base: url.clone(), token: PlaneFlags::token(), name })
+        let session = Session::at(url, ca_file)?;
+        Ok(Self { http, base: url.clone(), session, name })
     }
 
     /// What it is called in messages.
@@ -141,10 +145,7 @@ impl Api {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose_secret());
-        }
+        let mut request = self.with_token(self.http.request(method, url)).await?;
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -153,6 +154,17 @@ impl Api {
             return Ok(answer);
         }
         Err(self.refused(answer).await)
+    }
+
+    /// The request, and who asks.
+    async fn with_token(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::RequestBuilder, Failure> {
+        Ok(match self.session.token().await? {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        })
     }
 
     async fn read_json<T: DeserializeOwned>(
@@ -235,7 +247,11 @@ fn told(status: StatusCode, problem: &Problem, name: &str) -> Failure {
     let failure =
         if status.is_client_error() { Failure::no(message) } else { Failure::cannot_tell(message) };
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => failure.hint(
+        StatusCode::UNAUTHORIZED => failure.hint(
+            "log in: `lockgate login URL`; on the plane's own machine its socket needs no login: use \
+             --data-dir instead of --plane",
+        ),
+        StatusCode::FORBIDDEN => failure.hint(
             "over TCP an AccessPolicy must allow Administer; on the plane's own machine its \
              socket needs none: use --data-dir instead of --plane",
         ),

@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock};
 /// What all variables of ours begin with.
 const PREFIX: &str = "LOCKGATE_";
 /// Variables of the commands, which are no settings.
-const NOT_SETTINGS: [&str; 3] = ["LOCKGATE_CONFIG", "LOCKGATE_PLANE", "LOCKGATE_TOKEN"];
+const NOT_SETTINGS: [&str; 4] =
+    ["LOCKGATE_CONFIG", "LOCKGATE_ID_TOKEN", "LOCKGATE_PLANE", "LOCKGATE_TOKEN"];
 /// No option is deeper.
 const MAX_STEPS: usize = 8;
 

@@ -14,7 +14,6 @@ use crate::output;
 use crate::settings::socket_path;
 use oci::{ACCEPTED_MANIFESTS, Descriptor, Digest, Manifest, MediaType, Name, Reference, Tag};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use std::time::Duration;
 use url::Url;
@@ -79,7 +78,7 @@ impl Registry {
         let patient = build(builder.read_timeout(UPLOAD_TIMEOUT))?;
         let elsewhere = build(trusting(client(), flags.ca_file.as_deref())?)?;
         let registry = Self { api, patient, elsewhere };
-        let answer = registry.sent(registry.request(Method::GET, "")?).await?;
+        let answer = registry.sent(registry.request(Method::GET, "").await?).await?;
         if !answer.status().is_success() {
             return Err(registry.told(answer).await);
         }
@@ -92,7 +91,7 @@ impl Registry {
         name: &Name,
         reference: &Reference,
     ) -> Result<Option<Fetched>, Failure> {
-        let request = self.request(Method::GET, &format!("{name}/manifests/{reference}"))?;
+        let request = self.request(Method::GET, &format!("{name}/manifests/{reference}")).await?;
         let answer = self.sent(request.header(header::ACCEPT, ACCEPTED_MANIFESTS)).await?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -121,7 +120,7 @@ impl Registry {
         name: &Name,
         reference: &Reference,
     ) -> Result<Option<Digest>, Failure> {
-        let request = self.request(Method::HEAD, &format!("{name}/manifests/{reference}"))?;
+        let request = self.request(Method::HEAD, &format!("{name}/manifests/{reference}")).await?;
         let answer = self.sent(request.header(header::ACCEPT, ACCEPTED_MANIFESTS)).await?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -185,7 +184,7 @@ impl Registry {
         from: u64,
     ) -> Result<Response, Failure> {
         let path = format!("{name}/blobs/{digest}");
-        let answer = self.sent(ranged(self.request(Method::GET, &path)?, from)).await?;
+        let answer = self.sent(ranged(self.request(Method::GET, &path).await?, from)).await?;
         let wanted = if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         if answer.status() != StatusCode::TEMPORARY_REDIRECT {
             return self.expect(answer, &[wanted]).await;
@@ -205,7 +204,7 @@ impl Registry {
     }
 
     async fn page(&self, url: Url) -> Result<(Vec<u8>, Option<Url>), Failure> {
-        let answer = self.sent(self.with_token(self.api.http.get(url))).await?;
+        let answer = self.sent(self.with_token(self.api.http.get(url)).await?).await?;
         let answer = self.expect(answer, &[StatusCode::OK]).await?;
         let next = text_of(&answer, &header::LINK).and_then(next_of);
         let next = next.and_then(|text| self.base().join(text).ok());
@@ -232,15 +231,12 @@ impl Registry {
         Ok(url)
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
-        Ok(self.with_token(self.api.http.request(method, self.url(path)?)))
+    async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
+        self.with_token(self.api.http.request(method, self.url(path)?)).await
     }
 
-    fn with_token(&self, request: RequestBuilder) -> RequestBuilder {
-        match &self.api.token {
-            Some(token) => request.bearer_auth(token.expose_secret()),
-            None => request,
-        }
+    async fn with_token(&self, request: RequestBuilder) -> Result<RequestBuilder, Failure> {
+        self.api.with_token(request).await
     }
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, Failure> {
@@ -268,7 +264,7 @@ impl Registry {
         };
         match status {
             StatusCode::UNAUTHORIZED => Failure::no(message).hint(
-                "give a token in LOCKGATE_TOKEN, or use the socket on the plane's own machine: \
+                "log in with `lockgate login URL`, give a token in LOCKGATE_TOKEN, or use the socket on the plane's own machine: \
                  --data-dir instead of --plane",
             ),
             status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {

@@ -19,7 +19,7 @@ impl Registry {
     /// Whether a blob is known to be content of a name. One that may not be read may be there or not:
     /// it can be pushed again, and if that is refused, the reason is told then.
     pub(crate) async fn has_blob(&self, name: &Name, digest: &Digest) -> Result<bool, Failure> {
-        let request = self.request(Method::HEAD, &format!("{name}/blobs/{digest}"))?;
+        let request = self.request(Method::HEAD, &format!("{name}/blobs/{digest}")).await?;
         let answer = self.sent(request).await?;
         match answer.status() {
             StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(false),
@@ -42,7 +42,7 @@ impl Registry {
             let pairs = [("mount", digest.to_string()), ("from", from.to_string())];
             url.query_pairs_mut().extend_pairs(pairs);
         }
-        let request = self.with_token(self.api.http.post(url));
+        let request = self.with_token(self.api.http.post(url)).await?;
         let answer = self.sent(request.header(header::CONTENT_LENGTH, 0)).await?;
         let wanted = [StatusCode::ACCEPTED, StatusCode::CREATED];
         let answer = self.expect(answer, &wanted).await?;
@@ -54,6 +54,7 @@ impl Registry {
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
         let request = self
             .with_token(self.patient.put(url))
+            .await?
             .header(header::CONTENT_TYPE, MediaType::OCTET_STREAM.as_str())
             .header(header::CONTENT_LENGTH, size_bytes)
             .body(body().await?);
@@ -77,6 +78,7 @@ impl Registry {
         }
         let request = self
             .with_token(self.patient.put(url))
+            .await?
             .header(header::CONTENT_TYPE, media_type.as_str())
             .body(bytes);
         let answer = self.sent(request).await?;
