@@ -2,7 +2,6 @@
 //! first admission, the beginning of a softening.
 
 use oci::Name;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names share numbers; a change of one makes the answers of those it shares with be made again.
@@ -27,9 +26,7 @@ impl FactsRevisions {
     }
 
     fn shard(&self, name: &Name) -> &AtomicU64 {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0);
+        let index = usize::try_from(crate::cached::hash_of(name) % SHARDS as u64).unwrap_or(0);
         &self.0[index]
     }
 }

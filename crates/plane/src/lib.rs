@@ -13,6 +13,7 @@ mod admin;
 mod answer;
 mod ask;
 mod backup;
+mod cached;
 mod candidates;
 mod clock;
 mod collect;

@@ -94,12 +94,12 @@ pub fn judge_intent(
     place: Place<'_>,
     now: Timestamp,
 ) -> Result<(), Denial> {
-    if !needs_evaluation(governance, caller, intent) {
+    if governance.policies.is_empty() || !is_of_artifact(caller, intent) {
         return Ok(());
     }
     let facts = Facts { upstream: place.upstream.cloned(), ..Facts::default() };
     let question = Question { caller, intent, repository: place.repository, facts: &facts, now };
-    let evaluation = governance.policies.evaluate_intent(&question);
+    let Some(evaluation) = governance.policies.evaluate_intent(&question) else { return Ok(()) };
     let is_enforced = governance.policies.posture() == Posture::Enforce;
     match evaluation.verdict() {
         Verdict::Refuse if is_enforced => {
@@ -135,13 +135,17 @@ pub fn decide(
 ) -> Result<Permit, Refused> {
     check(&governance.access, caller, intent, facts.private_to.as_deref())?;
     let mut warnings = Vec::new();
-    if needs_evaluation(governance, caller, intent) {
-        match (&intent.object, evaluation) {
-            (Object::Blob(_), _) if facts.grounds.is_some() => {}
-            (Object::Blob(_), _) => return Err(Denial::blob_alone(intent).into()),
-            (_, None) => return Err(Denial::undecided(intent).into()),
-            (_, Some(evaluation)) => warnings = judged(governance, caller, intent, evaluation)?,
+    match (&intent.object, evaluation) {
+        (Object::Blob(_), _) if facts.grounds.is_some() => {}
+        (Object::Blob(_), _) if needs_evaluation(governance, caller, intent) => {
+            return Err(Denial::blob_alone(intent).into());
         }
+        (Object::Blob(_), _) => {}
+        (_, Some(evaluation)) => warnings = judged(governance, caller, intent, evaluation)?,
+        (_, None) if needs_evaluation(governance, caller, intent) => {
+            return Err(Denial::undecided(intent).into());
+        }
+        (_, None) => {}
     }
     Ok(Permit {
         id: DecisionId::generate(),
@@ -158,6 +162,11 @@ pub fn decide(
 /// they name is decided when it is asked for. The plane's own work brings things in, and whoever asks
 /// for them is decided then.
 pub fn needs_evaluation(governance: &Governance, caller: &Caller, intent: &Intent) -> bool {
+    is_of_artifact(caller, intent) && governance.policies.may_concern(caller, intent)
+}
+
+/// Whether it is about an artifact, and somebody's own question.
+fn is_of_artifact(caller: &Caller, intent: &Intent) -> bool {
     let is_of_artifact = match (intent.action, &intent.object) {
         (Action::Pull, Object::Manifest(_) | Object::Blob(_)) => true,
         (Action::Push, Object::Manifest(_)) => true,
@@ -165,9 +174,7 @@ pub fn needs_evaluation(governance: &Governance, caller: &Caller, intent: &Inten
         (Action::Referrers, Object::Referrers(_)) => false,
         _ => false,
     };
-    is_of_artifact
-        && caller.principal.kind() != crate::PrincipalKind::System
-        && governance.policies.may_concern(caller, intent)
+    is_of_artifact && caller.principal.kind() != crate::PrincipalKind::System
 }
 
 /// The refusal of an evaluation whose verdict is not to pass.
@@ -190,6 +197,7 @@ fn judged(
         Verdict::Refuse | Verdict::CannotTell if !observes => {
             Err(refused(caller, intent, evaluation))
         }
+        _ if !evaluation.warns() => Ok(Vec::new()),
         _ => Ok(evaluation.with_effect(Effect::Warn).map(crate::denials::warning).collect()),
     }
 }

@@ -5,26 +5,39 @@ use oci::{Name, Tag};
 
 /// A glob over a canonical name. `*` stays within a segment, `**` crosses them; `x/**` also
 /// matches what is directly below `x`, not `x` itself.
-#[derive(Clone, Debug)]
-pub struct NamePattern {
-    text: String,
-    matcher: GlobMatcher,
-}
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamePattern(Glob);
 
 /// A glob over tags: `*` stands for any characters, `?` for one, `[0-9]` for one of these, `{a,b}`
 /// for either.
-#[derive(Clone, Debug)]
-pub struct TagPattern {
-    text: String,
-    matcher: GlobMatcher,
-}
+#[derive(Clone, Debug, PartialEq)]
+pub struct TagPattern(Glob);
 
 /// A glob over any other text, such as a namespace, a group or a git ref: `*` stays between slashes, `**`
 /// crosses them. The whole text has to fit, and case counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextPattern(Glob);
+
+/// A pattern, compiled. Rules run before every request, and the shapes that nearly all patterns have need
+/// no automaton.
 #[derive(Clone, Debug)]
-pub struct TextPattern {
+struct Glob {
     text: String,
-    matcher: GlobMatcher,
+    shape: Shape,
+}
+
+#[derive(Clone, Debug)]
+enum Shape {
+    /// `**`
+    All,
+    /// No character with a meaning of its own.
+    Exact,
+    /// `x/**`: what begins with so many bytes of the pattern, the slash included.
+    Below(usize),
+    /// `x*`: what begins with so many bytes of the pattern, and has no slash after them.
+    Begins(usize),
+    /// Anything else.
+    Other(Box<GlobMatcher>),
 }
 
 /// Why a text is not a pattern.
@@ -39,26 +52,65 @@ pub struct PatternError {
 const NAME_HINT: &str = "use * within a segment and ** across segments";
 const TAG_HINT: &str = "write one such as v*, pr-?? or {main,release}-*";
 
-fn compile(text: &str, max_bytes: usize, hint: &'static str) -> Result<GlobMatcher, PatternError> {
-    let error = |reason: String| {
-        let pattern = text.chars().take(128).collect();
-        PatternError { pattern, reason, hint }
-    };
-    if text.is_empty() || text.len() > max_bytes {
-        return Err(error(format!("it has 1 to {max_bytes} characters")));
+impl Glob {
+    fn compile(text: &str, max_bytes: usize, hint: &'static str) -> Result<Self, PatternError> {
+        let error = |reason: String| {
+            let pattern = text.chars().take(128).collect();
+            PatternError { pattern, reason, hint }
+        };
+        if text.is_empty() || text.len() > max_bytes {
+            return Err(error(format!("it has 1 to {max_bytes} characters")));
+        }
+        let matcher = matcher(text).map_err(|cause| error(cause.kind().to_string()))?;
+        Ok(Self { text: text.to_owned(), shape: Shape::of(text, matcher) })
     }
-    let glob = GlobBuilder::new(text)
-        .literal_separator(true)
-        .build()
-        .map_err(|cause| error(cause.kind().to_string()))?;
+
+    fn matches(&self, text: &str) -> bool {
+        let after = |bytes: usize| text.strip_prefix(&self.text[..bytes]);
+        match &self.shape {
+            Shape::All => true,
+            Shape::Exact => text == self.text,
+            Shape::Below(bytes) => after(*bytes).is_some(),
+            Shape::Begins(bytes) => after(*bytes).is_some_and(|rest| !rest.contains('/')),
+            Shape::Other(matcher) => matcher.is_match(text),
+        }
+    }
+}
+
+impl Shape {
+    fn of(text: &str, matcher: GlobMatcher) -> Self {
+        let is_plain = |text: &str| !text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
+        if text == "**" {
+            return Self::All;
+        }
+        if is_plain(text) {
+            return Self::Exact;
+        }
+        match (text.strip_suffix("/**"), text.strip_suffix('*')) {
+            (Some(above), _) if !above.is_empty() && is_plain(above) => {
+                Self::Below(above.len() + 1)
+            }
+            (None, Some(begin)) if is_plain(begin) => Self::Begins(begin.len()),
+            _ => Self::Other(Box::new(matcher)),
+        }
+    }
+}
+
+fn matcher(text: &str) -> Result<GlobMatcher, globset::Error> {
+    let glob = GlobBuilder::new(text).literal_separator(true).build()?;
     Ok(glob.compile_matcher())
+}
+
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 impl NamePattern {
     /// Compiles a pattern, once, when resources are loaded.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let matcher = compile(text, 512, NAME_HINT)?;
-        Ok(Self { text: text.to_owned(), matcher })
+        Ok(Self(Glob::compile(text, 512, NAME_HINT)?))
     }
 
     /// Whether the name fits.
@@ -68,42 +120,29 @@ impl NamePattern {
 
     /// Whether a text that is not a name alone (such as `name:tag`) fits.
     pub fn matches_text(&self, text: &str) -> bool {
-        self.matcher.is_match(text)
+        self.0.matches(text)
     }
 
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl PartialEq for NamePattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        &self.0.text
     }
 }
 
 impl TextPattern {
     /// Compiles a pattern, once, when resources are loaded.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let matcher = compile(text, 512, NAME_HINT)?;
-        Ok(Self { text: text.to_owned(), matcher })
+        Ok(Self(Glob::compile(text, 512, NAME_HINT)?))
     }
 
     /// Whether the text fits.
     pub fn matches(&self, text: &str) -> bool {
-        self.matcher.is_match(text)
+        self.0.matches(text)
     }
 
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl PartialEq for TextPattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        &self.0.text
     }
 }
 
@@ -115,24 +154,17 @@ impl TagPattern {
             let reason = "it holds what no tag can".to_owned();
             return Err(PatternError { pattern, reason, hint: TAG_HINT });
         }
-        let matcher = compile(text, 256, TAG_HINT)?;
-        Ok(Self { text: text.to_owned(), matcher })
+        Ok(Self(Glob::compile(text, 256, TAG_HINT)?))
     }
 
     /// Whether the tag fits.
     pub fn matches(&self, tag: &Tag) -> bool {
-        self.matcher.is_match(tag.as_str())
+        self.0.matches(tag.as_str())
     }
 
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl PartialEq for TagPattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        &self.0.text
     }
 }
 
@@ -152,6 +184,18 @@ mod tests {
         assert!(!fits("docker.io/**", "docker.iox/a"));
         assert!(NamePattern::parse("a[").is_err());
         assert!(NamePattern::parse("").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn shapes_say_what_the_automaton_says(
+            pattern in r"[ab/.!]{0,4}[*?/]{0,3}[ab/*.]{0,3}",
+            text in r"[ab/.!]{0,7}",
+        ) {
+            if let (Ok(compiled), Ok(matcher)) = (TextPattern::parse(&pattern), matcher(&pattern)) {
+                proptest::prop_assert_eq!(compiled.matches(&text), matcher.is_match(&text));
+            }
+        }
     }
 
     #[test]

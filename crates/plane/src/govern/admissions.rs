@@ -3,6 +3,7 @@
 //! Noted in memory coarsely, so that a warm pull writes nothing; the catalog follows behind.
 
 use super::minute;
+use crate::cached::{Cached, cached};
 use crate::plane::Core;
 use catalog::Batch;
 use jiff::Timestamp;
@@ -18,11 +19,11 @@ const KNOWN_MAX: u64 = 100_000;
 const COARSE_MINUTES: i64 = 60;
 
 /// The minute in which each was written last.
-pub(crate) struct Admissions(Cache<(EnvironmentName, Name, Digest), Arc<AtomicI64>>);
+pub(crate) struct Admissions(Cached<(EnvironmentName, Name, Digest), Arc<AtomicI64>>);
 
 impl Admissions {
     pub(crate) fn new() -> Self {
-        Self(Cache::new(KNOWN_MAX))
+        Self(cached(Cache::builder().max_capacity(KNOWN_MAX)))
     }
 
     /// Notes that the caller's environment is served a digest now. One that the client only asked to be

@@ -2,6 +2,7 @@
 //!
 //! A client asks for a child the moment it has the index, and must not find the index forgotten.
 
+use crate::cached::{Cached, cached};
 use moka::sync::Cache;
 use oci::{Digest, Name, Tag};
 use std::sync::Arc;
@@ -15,16 +16,16 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 const EACH_MAX: usize = 64;
 
 pub(super) struct Kin {
-    tags: Cache<(Name, Digest), Arc<[Tag]>>,
-    parents: Cache<(Name, Digest), Arc<[Digest]>>,
+    tags: Cached<(Name, Digest), Arc<[Tag]>>,
+    parents: Cached<(Name, Digest), Arc<[Digest]>>,
 }
 
 impl Kin {
     pub(super) fn new() -> Self {
         let ttl = REMEMBERED;
         Self {
-            tags: Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(ttl).build(),
-            parents: Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(ttl).build(),
+            tags: cached(Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(ttl)),
+            parents: cached(Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(ttl)),
         }
     }
 
@@ -48,7 +49,7 @@ impl Kin {
 }
 
 fn note<T: Clone + PartialEq + Send + Sync + 'static>(
-    cache: &Cache<(Name, Digest), Arc<[T]>>,
+    cache: &Cached<(Name, Digest), Arc<[T]>>,
     key: (Name, Digest),
     value: &T,
 ) -> bool {

@@ -5,6 +5,7 @@
 //! ordinary change of rules does not end one: a pull that began goes on.
 
 use crate::answer::ManifestContent;
+use crate::cached::{Cached, cached};
 use crate::candidates::{Asking, intent};
 use crate::plane::Core;
 use crate::shelf::Shelf;
@@ -12,7 +13,7 @@ use catalog::Batch;
 use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
 use oci::{Digest, Manifest, Name};
-use policy::{Action, BlobGrounds, Caller, EnvironmentName, Object};
+use policy::{Action, BlobGrounds, Caller, EnvironmentName, Object, Setting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -31,7 +32,10 @@ const BLOBS_MAX: u64 = 200_000;
 struct Key {
     principal: Arc<str>,
     /// Environment and purpose: what was permitted for one is not permitted for another.
-    setting: EnvironmentName,
+    setting: Setting,
+    /// Of a blob that the caller pushed. Kept apart: whoever pushes the bytes of a refused manifest as a
+    /// blob was not permitted that manifest, nor what it lists.
+    is_pushed: bool,
     name: Name,
     digest: Digest,
 }
@@ -41,21 +45,28 @@ impl Key {
         let caller = asking.caller;
         Self {
             principal: holder(asking, name, digest),
-            setting: caller.setting.key(),
+            setting: caller.setting.clone(),
+            is_pushed: false,
             name: name.clone(),
             digest: *digest,
         }
     }
 
-    /// Of a blob that the caller pushed. Kept apart: whoever pushes the bytes of a refused manifest as a
-    /// blob was not permitted that manifest, nor what it lists.
+    /// Of a blob that the caller pushed, and no manifest holds yet.
     fn pushed(caller: &Caller, name: &Name, blob: &Digest) -> Self {
         Self {
             principal: caller.principal.shared_key(),
-            setting: EnvironmentName::new(&format!("{}/pushed", caller.setting.key())),
+            setting: caller.setting.clone(),
+            is_pushed: true,
             name: name.clone(),
             digest: *blob,
         }
+    }
+
+    /// The setting as the catalog has it.
+    fn setting_column(&self) -> EnvironmentName {
+        let key = self.setting.key();
+        if self.is_pushed { EnvironmentName::new(&format!("{key}/pushed")) } else { key }
     }
 }
 
@@ -75,16 +86,16 @@ fn holder(asking: Asking<'_>, name: &Name, digest: &Digest) -> Arc<str> {
 
 pub(crate) struct Leases {
     /// The second in which each was written last.
-    held: Cache<Key, Arc<AtomicI64>>,
+    held: Cached<Key, Arc<AtomicI64>>,
     /// The manifest that speaks for a blob.
-    blobs: Cache<Key, Digest>,
+    blobs: Cached<Key, Digest>,
 }
 
 impl Leases {
     pub(crate) fn new() -> Self {
         Self {
-            held: Cache::builder().max_capacity(LEASES_MAX).time_to_idle(LEASE_TTL).build(),
-            blobs: Cache::builder().max_capacity(BLOBS_MAX).time_to_idle(LEASE_TTL).build(),
+            held: cached(Cache::builder().max_capacity(LEASES_MAX)),
+            blobs: cached(Cache::builder().max_capacity(BLOBS_MAX)),
         }
     }
 
@@ -123,7 +134,7 @@ impl Leases {
             && written.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
             let mut batch = Batch::new();
-            batch.note_lease(&key.principal, &key.setting, &key.name, &key.digest, now);
+            batch.note_lease(&key.principal, &key.setting_column(), &key.name, &key.digest, now);
             core.shelf.submit(batch);
         }
         is_new
@@ -210,8 +221,9 @@ async fn written(
     oldest: Timestamp,
 ) -> Option<Digest> {
     let (key, asked) = (key.clone(), digests.to_vec());
-    let read =
-        move |shelf: &Shelf| shelf.catalog.leases(&key.principal, &key.setting, &key.name, &asked);
+    let read = move |shelf: &Shelf| {
+        shelf.catalog.leases(&key.principal, &key.setting_column(), &key.name, &asked)
+    };
     let rows = core.shelf.blocking(read).await?.ok()?;
     rows.into_iter().find(|(_, used)| *used > oldest).map(|(digest, _)| digest)
 }

@@ -22,6 +22,7 @@ pub(crate) use push::{may_pull_manifest, pushed};
 pub(crate) use record::permitted;
 
 use crate::answer::ManifestContent;
+use crate::cached::{Cached, cached};
 use crate::candidates::{Asking, Candidate};
 use crate::plane::Core;
 use jiff::Timestamp;
@@ -52,9 +53,9 @@ pub(crate) struct Govern {
     pub(crate) leases: Leases,
     pub(crate) admissions: Admissions,
     kin: Kin,
-    judged: Cache<Key, Remembered>,
-    manifests: Cache<Digest, Arc<ManifestFacts>>,
-    configs: Cache<Digest, Arc<ConfigFacts>>,
+    judged: Cached<Key, Remembered>,
+    manifests: Cached<Digest, Arc<ManifestFacts>>,
+    configs: Cached<Digest, Arc<ConfigFacts>>,
 }
 
 #[derive(Clone)]
@@ -84,15 +85,10 @@ impl Govern {
             leases: Leases::new(),
             admissions: Admissions::new(),
             kin: Kin::new(),
-            judged: Cache::new(JUDGED_MAX),
-            manifests: Cache::new(FACTS_MAX),
-            configs: Cache::new(FACTS_MAX),
+            judged: cached(Cache::builder().max_capacity(JUDGED_MAX)),
+            manifests: cached(Cache::builder().max_capacity(FACTS_MAX)),
+            configs: cached(Cache::builder().max_capacity(FACTS_MAX)),
         }
-    }
-
-    /// Notes that a tag leads to a digest, before the catalog has it; whether that is news.
-    pub(crate) fn note_tag(&self, name: &Name, tag: &Tag, digest: &Digest) -> bool {
-        self.kin.note_tag(name, tag, digest)
     }
 }
 
@@ -107,15 +103,51 @@ pub(crate) struct Case<'a> {
 
 /// What the policies say of it.
 pub(crate) async fn judge(core: &Arc<Core>, asking: Asking<'_>, case: Case<'_>) -> Arc<Judged> {
-    let Some(key) = key(asking, case) else { return afresh(core, asking, case).await };
-    let (policies, facts) = (asking.governance.revision, core.shelf.facts.of(&key.name));
-    if let Some(held) = core.govern.judged.get(&key)
-        && held.policies == policies
-        && held.facts == facts
-        && held.judged.evaluation.valid_until().is_none_or(|until| asking.now < until)
-    {
-        return held.judged;
+    let key = key(asking, case);
+    match key.as_ref().and_then(|key| remembered(core, asking, key)) {
+        Some(judged) => judged,
+        None => Box::pin(anew(core, asking, case, key)).await,
     }
+}
+
+/// What they say of what is being pulled: the tag that it is asked by is known to name it from now on.
+pub(crate) async fn judge_pulled(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    case: Case<'_>,
+) -> Arc<Judged> {
+    let key = key(asking, case);
+    // An answer that is remembered was given for this tag and digest, and has noted that.
+    if let Some(judged) = key.as_ref().and_then(|key| remembered(core, asking, key)) {
+        return judged;
+    }
+    let name = case.candidate.name();
+    if let Some(tag) = asked_tag(case.intent)
+        && core.govern.kin.note_tag(name, tag, &case.content.digest)
+    {
+        core.shelf.facts.changed(name);
+    }
+    Box::pin(anew(core, asking, case, key)).await
+}
+
+/// An answer that still holds.
+fn remembered(core: &Core, asking: Asking<'_>, key: &Key) -> Option<Arc<Judged>> {
+    let held = core.govern.judged.get(key)?;
+    let holds = held.policies == asking.governance.revision
+        && held.facts == core.shelf.facts.of(&key.name)
+        && held.judged.evaluation.valid_until().is_none_or(|until| asking.now < until);
+    holds.then_some(held.judged)
+}
+
+async fn anew(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    case: Case<'_>,
+    key: Option<Key>,
+) -> Arc<Judged> {
+    let Some(key) = key else { return afresh(core, asking, case).await };
+    // Read before the facts are.
+    let (policies, facts) = (asking.governance.revision, core.shelf.facts.of(&key.name));
     let judged = afresh(core, asking, case).await;
     // What could not be found out is asked for again.
     if judged.evaluation.verdict() != Verdict::CannotTell {

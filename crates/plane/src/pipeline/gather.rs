@@ -38,13 +38,8 @@ pub(super) async fn gather(
     }
     match (&found.target, &found.candidate) {
         (Target::Manifest { content, .. }, Some(candidate)) => {
-            if let Some(tag) = govern::asked_tag(&found.intent)
-                && core.govern.note_tag(candidate.name(), tag, &content.digest)
-            {
-                core.shelf.facts.changed(candidate.name());
-            }
             let case = Case { candidate, intent: &found.intent, content };
-            gathered.judged = Some(govern::judge(core, asking, case).await);
+            gathered.judged = Some(govern::judge_pulled(core, asking, case).await);
         }
         (Target::Blob { digest, .. }, Some(candidate)) => {
             let grounds = Box::pin(govern::grounds(core, asking, candidate, digest)).await;

@@ -90,6 +90,11 @@ impl Finding {
         Self::new(Outcome::Refuses, reason, remedy)
     }
 
+    /// Whether nothing can come of it, in whatever mode.
+    pub(super) fn is_good(&self) -> bool {
+        matches!(self.outcome, Outcome::Pass | Outcome::NotApplicable)
+    }
+
     /// That time alone changes it then, if nothing does earlier.
     pub(super) fn until(mut self, until: Option<Timestamp>) -> Self {
         self.until = earlier(self.until, until);

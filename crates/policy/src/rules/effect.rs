@@ -34,7 +34,7 @@ impl Effects {
     ) {
         self.holds_until(finding.until);
         // What is good is nobody's concern, in whatever mode.
-        if matches!(finding.outcome, Outcome::Pass | Outcome::NotApplicable) {
+        if finding.is_good() {
             return self.push(policy, rule, finding, Effect::None, None);
         }
         let force = force(policy, question);

@@ -60,9 +60,10 @@ pub struct RuleOutcome {
 }
 
 /// What all rules mean together. Deny wins; what cannot be told comes before what is only warned of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing stands against it.
+    #[default]
     Pass,
     /// At least one rule refuses.
     Refuse,
@@ -74,6 +75,9 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Evaluation {
     outcomes: Vec<RuleOutcome>,
+    /// What they mean, and whether any warns: asked of a remembered evaluation far more often than it is made.
+    verdict: Verdict,
+    warns: bool,
     valid_until: Option<Timestamp>,
     /// Policies whose refusal was softened for the first time, because the environment runs the
     /// artifact already: to be noted, so that the softening ends.
@@ -88,7 +92,16 @@ impl Evaluation {
         valid_until: Option<Timestamp>,
         softened: Vec<Arc<str>>,
     ) -> Self {
-        Self { outcomes, valid_until, softened }
+        let has = |effect| outcomes.iter().any(|it: &RuleOutcome| it.effect == effect);
+        let verdict = if has(Effect::Refuse) {
+            Verdict::Refuse
+        } else if has(Effect::CannotTell) {
+            Verdict::CannotTell
+        } else {
+            Verdict::Pass
+        };
+        let warns = has(Effect::Warn);
+        Self { outcomes, verdict, warns, valid_until, softened }
     }
 
     /// That it means the same no longer than another one does.
@@ -115,14 +128,12 @@ impl Evaluation {
 
     /// What all of them mean.
     pub fn verdict(&self) -> Verdict {
-        let has = |effect| self.outcomes.iter().any(|it| it.effect == effect);
-        if has(Effect::Refuse) {
-            Verdict::Refuse
-        } else if has(Effect::CannotTell) {
-            Verdict::CannotTell
-        } else {
-            Verdict::Pass
-        }
+        self.verdict
+    }
+
+    /// Whether the client is to be warned of any.
+    pub fn warns(&self) -> bool {
+        self.warns
     }
 
     /// The outcomes with an effect, in the order of the policies.

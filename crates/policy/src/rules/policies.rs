@@ -124,13 +124,16 @@ pub struct Question<'a> {
 pub struct Policies {
     list: Vec<ArtifactPolicy>,
     posture: Posture,
+    /// Whether any rule of any of them looks at who asks; most sets have none.
+    any_looks_at_principal: bool,
 }
 
 impl Policies {
     /// The policies in the order of their names.
     pub fn new(mut list: Vec<ArtifactPolicy>, posture: Posture) -> Self {
         list.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { list, posture }
+        let any_looks_at_principal = list.iter().any(ArtifactPolicy::looks_at_principal);
+        Self { list, posture, any_looks_at_principal }
     }
 
     /// Whether there are none.
@@ -175,26 +178,31 @@ impl Policies {
     /// Whether some rule of some policy that could match looks at who asks, so that answers for one
     /// principal are none for another.
     pub fn looks_at_principal(&self, caller: &Caller, intent: &Intent) -> bool {
-        self.concerning(caller, intent)
-            .any(|policy| policy.rules.iter().any(|rule| rule.check.looks_at_principal()))
+        self.any_looks_at_principal
+            && self.concerning(caller, intent).any(ArtifactPolicy::looks_at_principal)
     }
 
     /// The rules that need the intent alone: allowed repositories, upstreams of the candidate, refused
     /// tags. Judged before any upstream is asked (contracts §1). What could still be softened, or is
     /// about some kinds of artifact only, is left to the whole evaluation.
-    pub fn evaluate_intent(&self, question: &Question<'_>) -> Evaluation {
+    ///
+    /// `None`: none has anything against it. Asked for every request, so nothing is put together then.
+    pub fn evaluate_intent(&self, question: &Question<'_>) -> Option<Evaluation> {
         let mut effects = Effects::new(question.now);
+        let mut is_good = true;
         for policy in self.concerning(question.caller, question.intent) {
             if policy.already_admitted.is_some() || !policy.matches.artifacts.is_empty() {
                 continue;
             }
             for rule in &policy.rules {
-                if let Some(finding) = rule.check.judge_intent(question) {
+                let finding = rule.check.judge_intent(question);
+                if let Some(finding) = finding.filter(|finding| !finding.is_good()) {
+                    is_good = false;
                     effects.add(policy, rule, finding, question);
                 }
             }
         }
-        effects.finish()
+        (!is_good).then(|| effects.finish())
     }
 
     /// All rules of all policies that match.
@@ -225,6 +233,12 @@ impl Policies {
             }
             effects.finish().verdict() == super::Verdict::Refuse
         })
+    }
+}
+
+impl ArtifactPolicy {
+    fn looks_at_principal(&self) -> bool {
+        self.rules.iter().any(|rule| rule.check.looks_at_principal())
     }
 }
 
