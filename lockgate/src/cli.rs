@@ -3,7 +3,7 @@
 use crate::command::{
     adopt, backup, cache, catalog, check, client_config, config, copy, credential_provider,
     docker_credential, doctor, export, gc, import, login, logout, policy, prefetch, restore,
-    revision, store, users, why,
+    revision, store, token, users, why,
 };
 use crate::exit::{Exit, Failure};
 use crate::serve;
@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Login(login::Args),
     /// Forgets a login
     Logout(logout::Args),
+    /// Prints an access token of a login, for programs that know no credential helper
+    Token(token::Args),
     /// The credential helper of docker, podman, skopeo, crane, oras and helm: shows them the login
     #[command(subcommand)]
     DockerCredential(docker_credential::Command),
@@ -135,6 +137,7 @@ impl Command {
             Self::Users(command) => command.run(),
             Self::Login(args) => args.run(),
             Self::Logout(args) => args.run(),
+            Self::Token(args) => args.run(),
             Self::DockerCredential(command) => command.run(),
             Self::CredentialProvider(args) => args.run(),
             Self::ClientConfig(args) => args.run(),

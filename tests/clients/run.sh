@@ -13,7 +13,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$here/images.sh"
 
 # In this order: `once` counts what all the others asked for, `stopped` stops the plane.
-readonly ALL_SUITES=(wire skopeo podman docker containerd crane oras regctl helm push virtual cosign adopt airgap once identity refusal stopped)
+readonly ALL_SUITES=(wire skopeo podman docker containerd crane oras regctl helm push virtual cosign adopt airgap once identity login refusal stopped)
 # A suite that hangs in spite of the limits of each step ends here.
 readonly SUITE_SECONDS=600
 

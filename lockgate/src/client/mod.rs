@@ -16,7 +16,7 @@ use crate::flags::PlaneFlags;
 use crate::output;
 use crate::settings::socket_path;
 use reqwest::{Method, StatusCode, header};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -94,6 +94,11 @@ impl Api {
         &self.name
     }
 
+    /// The token that is shown with requests; none, for nobody.
+    pub(crate) async fn token(&self) -> Result<Option<SecretString>, Failure> {
+        self.session.token().await
+    }
+
     /// Asks for a value.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
@@ -161,7 +166,7 @@ impl Api {
         &self,
         request: reqwest::RequestBuilder,
     ) -> Result<reqwest::RequestBuilder, Failure> {
-        Ok(match self.session.token().await? {
+        Ok(match self.token().await? {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         })

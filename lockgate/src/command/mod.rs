@@ -22,6 +22,7 @@ pub(crate) mod prefetch;
 pub(crate) mod restore;
 pub(crate) mod revision;
 pub(crate) mod store;
+pub(crate) mod token;
 pub(crate) mod users;
 pub(crate) mod why;
 

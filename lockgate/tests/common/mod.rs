@@ -1,6 +1,8 @@
 //! Drives the real binary: a plane with an upstream of our own, and commands beside it.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
+pub(crate) mod issuer;
+
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
