@@ -1,4 +1,5 @@
 //! Logging in at a plane in every way, and what clients then get by the credential helper.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 
