@@ -264,14 +264,18 @@ fn told(status: StatusCode, problem: &Problem, name: &str) -> Failure {
     }
 }
 
-/// A client with our bounds that follows no redirect and uses no proxy.
+/// A client with our bounds that follows no redirect and uses no proxy: for planes.
 pub(crate) fn client() -> reqwest::ClientBuilder {
+    outward().no_proxy()
+}
+
+/// The same by the proxy that the environment names (HTTPS_PROXY, NO_PROXY): for what is not ours.
+pub(crate) fn outward() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("lockgate/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .http1_only()
 }
 

@@ -2,8 +2,9 @@
 //!
 //! It exists so that a secret is sent to one place alone: the origin that the user named.
 
-use super::{build, client, root, trusting};
+use super::{build, client, outward, root, trusting};
 use crate::exit::Failure;
+use crate::flags::is_loopback;
 use crate::output::clean;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -286,9 +287,14 @@ pub(crate) async fn json<T: DeserializeOwned>(mut answer: Response) -> Result<T,
         .map_err(|error| NoJson(format!("at line {}, column {}", error.line(), error.column())))
 }
 
-/// For a plane's tokens, or an issuer's.
-pub(crate) fn http(ca_file: Option<&Path>) -> Result<reqwest::Client, Failure> {
+fn http(ca_file: Option<&Path>) -> Result<reqwest::Client, Failure> {
     build(trusting(client(), ca_file)?.timeout(ANSWER_TIMEOUT))
+}
+
+/// For an issuer, or a CI system: perhaps behind the proxy of the site, unless it is this machine.
+pub(crate) fn issuer_http(url: &Url, ca_file: Option<&Path>) -> Result<reqwest::Client, Failure> {
+    let builder = if is_loopback(url) { client() } else { outward() };
+    build(trusting(builder, ca_file)?.timeout(ANSWER_TIMEOUT))
 }
 
 /// That nobody answers at a URL.

@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -41,8 +42,11 @@ pub(super) struct Listener {
 pub(super) struct Callback {
     fields: Vec<(String, String)>,
     page: Option<oneshot::Sender<Page>>,
-    connections: JoinSet<()>,
+    connections: Connections,
 }
+
+/// Each tells at its end whether it was the one that brought something.
+type Connections = JoinSet<bool>;
 
 /// What the browser shows at the end.
 pub(super) enum Page {
@@ -76,7 +80,7 @@ impl Listener {
     /// Waits until somebody comes back.
     pub(super) async fn answer(self) -> Result<Callback, Failure> {
         let (sender, mut brought) = mpsc::channel::<Brought>(1);
-        let mut connections = JoinSet::new();
+        let mut connections = Connections::new();
         loop {
             tokio::select! {
                 Some((fields, page)) = brought.recv() => {
@@ -108,23 +112,32 @@ impl Callback {
             // The browser may be gone: then there is nobody to tell.
             let _ = sender.send(page);
         }
-        let sent = async { while self.connections.join_next().await.is_some() {} };
+        let sent = async {
+            while let Some(ended) = self.connections.join_next().await {
+                if ended.unwrap_or(false) {
+                    return;
+                }
+            }
+        };
         let _ = tokio::time::timeout(PAGE_TIMEOUT, sent).await;
     }
 }
 
-async fn serve(stream: TcpStream, sender: mpsc::Sender<Brought>) {
-    let service = service_fn(move |request| answer(request, sender.clone()));
+async fn serve(stream: TcpStream, sender: mpsc::Sender<Brought>) -> bool {
+    let has_brought = AtomicBool::new(false);
+    let service = service_fn(|request| answer(request, &sender, &has_brought));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     server.max_buf_size(HEAD_MAX_BYTES).keep_alive(false);
     // What a browser breaks off is its own affair.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    has_brought.load(Ordering::Relaxed)
 }
 
 async fn answer(
     request: Request<Incoming>,
-    sender: mpsc::Sender<Brought>,
+    sender: &mpsc::Sender<Brought>,
+    has_brought: &AtomicBool,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.method() != Method::GET || request.uri().path() != PATH {
         return Ok(page(StatusCode::NOT_FOUND, "Not here", "Nothing is here."));
@@ -135,6 +148,7 @@ async fn answer(
     let (page_sender, shown) = oneshot::channel();
     // A second one, after somebody came back already.
     let is_late = sender.try_send((fields, page_sender)).is_err();
+    has_brought.store(!is_late, Ordering::Relaxed);
     let shown = if is_late { None } else { shown.await.ok() };
     Ok(match shown {
         Some(Page::Done) => page(

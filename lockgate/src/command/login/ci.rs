@@ -1,6 +1,6 @@
 //! The identity token of the CI job this runs in.
 
-use crate::client::tokens::{http, json, silent};
+use crate::client::tokens::{issuer_http, json, silent};
 use crate::exit::Failure;
 use crate::flags::is_loopback;
 use secrecy::{ExposeSecret, SecretString};
@@ -51,7 +51,7 @@ async fn github(
     let mut url =
         url.ok_or_else(|| Failure::no(format!("{REQUEST_URL} is not an https:// URL")))?;
     url.query_pairs_mut().append_pair("audience", audience);
-    let request = http(ca_file)?.get(url.clone()).bearer_auth(token.expose_secret());
+    let request = issuer_http(&url, ca_file)?.get(url.clone()).bearer_auth(token.expose_secret());
     // Its query is not for messages.
     url.set_query(None);
     let answer = request.send().await.map_err(|error| silent(&url, error))?;

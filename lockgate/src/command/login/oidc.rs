@@ -4,7 +4,7 @@
 //! The token's signature is not checked here: it comes from the issuer itself over TLS (Core §3.1.3.7,
 //! 6), and the plane, which alone decides by it, checks it with the issuer's keys.
 
-use crate::client::tokens::{OauthError, Offer, claims, http, json, silent};
+use crate::client::tokens::{OauthError, Offer, claims, issuer_http, json, silent};
 use crate::exit::Failure;
 use crate::flags::is_loopback;
 use crate::output::clean;
@@ -90,7 +90,7 @@ impl Issuer {
         if !is_safe(&url) {
             return Err(bad("it is not an https:// URL"));
         }
-        let http = http(ca_file)?;
+        let http = issuer_http(&url, ca_file)?;
         let answer = http.get(url.clone()).send().await.map_err(|error| silent(&url, error))?;
         if !answer.status().is_success() {
             return Err(bad(&format!("{url} answered {}", answer.status())));
