@@ -81,7 +81,7 @@ pub(crate) enum Command {
     /// Users and robot tokens in a file
     #[command(subcommand)]
     Users(users::Command),
-    /// Logs in at a plane: in a browser, with a code on another device, or with what a CI job has
+    /// Logs in at a plane: in a browser, by a code on another device, a password, or a CI job's token
     Login(login::Args),
     /// Forgets a login
     Logout(logout::Args),

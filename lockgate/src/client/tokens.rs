@@ -302,13 +302,13 @@ pub(crate) fn silent(url: &Url, error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let cause = root(&error);
     let failure = Failure::cannot_tell(format!("no answer from {url}"));
-    let hint = match super::is_no_tls(&cause.to_string()) {
-        true => "it answers without TLS: write http://, if that is meant".to_owned(),
-        false => {
-            "is the address right, does it run, and is its certificate of an authority that is \
-                  trusted here (--ca-file)?"
-                .to_owned()
+    let hint = match (url.scheme(), super::is_no_tls(&cause.to_string())) {
+        ("https", true) => "it answers without TLS: write http://, if that is meant",
+        ("https", false) => {
+            "is the address right, does it run, and is its certificate of an authority that is trusted \
+             here (--ca-file)?"
         }
+        _ => "is the address right, and does it run? if it speaks TLS, write https://",
     };
     failure.because(cause).hint(hint)
 }

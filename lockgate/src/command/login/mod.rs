@@ -32,8 +32,8 @@ use url::Url;
         lockgate login --username alice --docker https://plane.example.com\n  \
         lockgate login --username robot --password-stdin https://plane.example.com < token.txt\n  \
         lockgate login --ci --docker https://plane.example.com\n\n\
-        What it gets is kept in ~/.config/lockgate/logins.json, for `lockgate` itself (--plane URL) and, with\n\
-        --docker, for docker, podman, skopeo, crane, oras and helm. It is good for twelve hours."
+        What it gets is kept in ~/.config/lockgate/logins.json: for `lockgate` itself (--plane URL),\n\
+        and with --docker for docker, podman, skopeo, crane, oras and helm. It lasts twelve hours."
 )]
 pub(crate) struct Args {
     /// The plane; https, unless http is written or it is this machine [default: --plane]
