@@ -22,7 +22,7 @@ pub(crate) use push::{may_pull_manifest, pushed};
 pub(crate) use record::permitted;
 
 use crate::answer::ManifestContent;
-use crate::cached::{Cached, cached};
+use crate::cached::{Cached, Slots, cached};
 use crate::candidates::{Asking, Candidate};
 use crate::plane::Core;
 use jiff::Timestamp;
@@ -37,7 +37,7 @@ use smol_str::SmolStr;
 use std::sync::Arc;
 
 /// Remembered answers; about 1 KiB each.
-const JUDGED_MAX: u64 = 50_000;
+const JUDGED_MAX: usize = 1 << 15;
 /// Facts of manifests and of configs; a few KiB each.
 const FACTS_MAX: u64 = 20_000;
 
@@ -53,7 +53,7 @@ pub(crate) struct Govern {
     pub(crate) leases: Leases,
     pub(crate) admissions: Admissions,
     kin: Kin,
-    judged: Cached<Key, Remembered>,
+    judged: Slots<Key, Remembered>,
     manifests: Cached<Digest, Arc<ManifestFacts>>,
     configs: Cached<Digest, Arc<ConfigFacts>>,
 }
@@ -85,7 +85,7 @@ impl Govern {
             leases: Leases::new(),
             admissions: Admissions::new(),
             kin: Kin::new(),
-            judged: cached(Cache::builder().max_capacity(JUDGED_MAX)),
+            judged: Slots::new(JUDGED_MAX),
             manifests: cached(Cache::builder().max_capacity(FACTS_MAX)),
             configs: cached(Cache::builder().max_capacity(FACTS_MAX)),
         }
@@ -152,7 +152,7 @@ async fn anew(
     // What could not be found out is asked for again.
     if judged.evaluation.verdict() != Verdict::CannotTell {
         let held = Remembered { policies, facts, judged: judged.clone() };
-        core.govern.judged.insert(key, held);
+        core.govern.judged.put(key, held);
     }
     judged
 }
