@@ -216,6 +216,19 @@ async fn a_pull_under_way_is_not_cut_and_a_new_one_is_refused() {
     refused_by(rig.get(&bad.blob_path(&bad.layer)).await, "art/owned", "after the lease");
 }
 
+#[tokio::test]
+async fn the_first_rule_of_a_name_does_not_cut_a_pull_under_way() {
+    let rig = Rig::with(&hosted(""), Setup::default()).await;
+    let pulled = push(&rig, "team/app", "pulled", None, "pulled").await;
+    let other = push(&rig, "team/app", "other", None, "other").await;
+    rig.clock.advance(std::time::Duration::from_secs(50 * 3600));
+    assert!(rig.get(&pulled.manifest_path()).await.is_ok(), "no rule speaks of it");
+    apply(&rig, &(hosted("") + &policy("team/**", OWNED))).await;
+    refused_by(rig.get(&pulled.manifest_path()).await, "art/owned", "a new pull");
+    assert!(rig.get(&pulled.blob_path(&pulled.layer)).await.is_ok(), "the pull under way");
+    refused_by(rig.get(&other.blob_path(&other.layer)).await, "art/owned", "not pulled");
+}
+
 const DEV_AND_PROD: &str = "---\napiVersion: lockgate.dev/v1alpha1\nkind: Environment\n\
     metadata: { name: prod }\nspec: { strictness: 100, listenerHosts: [prod.example] }\n\
     ---\napiVersion: lockgate.dev/v1alpha1\nkind: Environment\n\

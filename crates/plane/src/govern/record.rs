@@ -23,10 +23,11 @@ pub(crate) fn permitted(
         return;
     }
     core.govern.admissions.note(core, caller, name, &content.digest, now);
-    let Some(judged) = judged else { return };
+    // Also where no rule speaks yet: the first one is not to cut a pull under way.
     if let Some(manifest) = core.govern.leases.grant(core, asking, name, content) {
         facts::note_children(core, name, &manifest, &content.digest);
     }
+    let Some(judged) = judged else { return };
     let begins = judged.evaluation.softened();
     if begins.is_empty() {
         return;
