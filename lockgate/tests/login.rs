@@ -260,6 +260,13 @@ async fn the_browser_that_the_user_names_is_opened_and_without_any_a_way_is_told
     // Nobody is at a terminal here.
     let none = site.setup.run(&["login", &site.url()]).await.expect(1);
     assert!(none.stderr.contains("--device"), "{none:?}");
+    // Whoever has the port would get the answer.
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let login = ["login", "--no-browser", "--callback-port", &port, &site.url()];
+    let refused = site.setup.run(&login).await.expect(2);
+    assert!(refused.stderr.contains("no port on 127.0.0.1"), "{refused:?}");
+    assert!(!refused.stderr.contains("/authorize"), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

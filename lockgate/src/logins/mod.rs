@@ -245,6 +245,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_over_tls_is_not_sent_without() {
+        let of = |login: Option<&str>, plane: &str| entry(login).is_for(&plane.parse().unwrap());
+        assert!(of(Some("https://plane.example"), "https://plane.example:443/"));
+        assert!(!of(Some("https://plane.example"), "http://plane.example/"));
+        assert!(!of(Some("https://plane.example"), "https://plane.example:444/"));
+        assert!(of(Some("http://plane.example"), "http://plane.example/"));
+        // How docker got what it stored is not known.
+        assert!(of(None, "https://plane.example/") && of(None, "http://127.0.0.1:5050/"));
+        assert!(!of(None, "http://plane.example/"));
+    }
+
+    #[test]
     fn the_file_is_read_as_it_was_written_and_errors_repeat_nothing_of_it() {
         let path = Path::new("logins.json");
         let mut logins = Logins::default();

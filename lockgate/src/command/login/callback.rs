@@ -60,19 +60,20 @@ pub(super) enum Page {
 type Brought = (Vec<(String, String)>, oneshot::Sender<Page>);
 
 impl Listener {
-    /// Listens on a free port of this machine.
-    pub(super) async fn bind() -> Result<Self, Failure> {
+    /// Listens on this machine alone: on a port, or on any that is free.
+    pub(super) async fn bind(port: Option<u16>) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| {
             Failure::cannot_tell("no port on 127.0.0.1 for the browser to come back to")
                 .because(&error)
                 .hint("`lockgate login --device` needs none")
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port.unwrap_or(0))).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }
 
-    /// Where the issuer is to send the browser. The port is another one each time (RFC 8252 §7.3).
+    /// Where the issuer is to send the browser. Issuers take any port (RFC 8252 §7.3), or should.
     pub(super) fn redirect_uri(&self) -> String {
         format!("http://{}{PATH}", self.address)
     }

@@ -36,11 +36,15 @@ struct Secrets {
     verifier: String,
 }
 
-/// Sends somebody to the issuer, and waits until they come back.
-pub(super) async fn login(issuer: &Issuer, opens_browser: bool) -> Result<Answered, Failure> {
+/// Sends somebody to the issuer, and waits until they come back: to this port, if one is named.
+pub(super) async fn login(
+    issuer: &Issuer,
+    port: Option<u16>,
+    opens_browser: bool,
+) -> Result<Answered, Failure> {
     let endpoint = issuer.authorization_endpoint()?;
     let secrets = Secrets::new()?;
-    let listener = Listener::bind().await?;
+    let listener = Listener::bind(port).await?;
     let redirect = listener.redirect_uri();
     let url = secrets.url(endpoint, issuer, &redirect);
     say(&format!("open this address in a browser on this machine:\n\n    {url}\n"));

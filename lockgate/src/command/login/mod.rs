@@ -57,6 +57,10 @@ pub(crate) struct Args {
     /// Only prints the address to open, and opens no browser
     #[arg(long, conflicts_with = "device")]
     no_browser: bool,
+    /// Port of 127.0.0.1 that the browser comes back to, for issuers at which it has to be registered
+    /// [default: any that is free]
+    #[arg(long, value_name = "PORT", conflicts_with = "device")]
+    callback_port: Option<u16>,
     /// Name of a local user; the password is asked for
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
@@ -141,7 +145,7 @@ impl Args {
             let token = device::login(&issuer).await?;
             return keep::exchange(at, Shown::Token(token.into_secret())).await;
         }
-        let answered = code::login(&issuer, !self.no_browser).await?;
+        let answered = code::login(&issuer, self.callback_port, !self.no_browser).await?;
         let server = match answered.token {
             Ok(token) => keep::exchange(at, Shown::Token(token.into_secret())).await,
             Err(failure) => Err(failure),
