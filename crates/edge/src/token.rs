@@ -6,14 +6,12 @@ use crate::respond::{json_response, set_reason, set_retry_after};
 use crate::server::{BodyError, Connection, read_body};
 use crate::service::Shared;
 use crate::{credentials, errors};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use plane::{Peer, TokenAsk, TokenGrant, TokenGrantType, TokenRefusal, Trail};
+use plane::{Authorization, Peer, TokenAsk, TokenGrant, TokenGrantType, TokenRefusal, Trail};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -213,18 +211,15 @@ fn basic(parts: &Parts) -> Result<Option<(String, String)>, Refused> {
     if all.next().is_some() {
         return Err(wrong());
     }
-    let (scheme, encoded) = text.split_once(' ').ok_or_else(wrong)?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(wrong());
-    }
-    let decoded = BASE64_STANDARD.decode(encoded.trim()).map_err(|_| wrong())?;
-    let text = String::from_utf8(decoded).map_err(|_| wrong())?;
-    let (username, password) = text.split_once(':').ok_or_else(wrong)?;
+    let shown = Authorization::parse(text).map_err(|_| wrong())?;
     // Clients without a login send an empty one.
-    if username.is_empty() && password.is_empty() {
+    if shown.is_empty() {
         return Ok(None);
     }
-    Ok(Some((username.to_owned(), password.to_owned())))
+    match shown {
+        Authorization::Basic { username, password } => Ok(Some((username, password))),
+        Authorization::Bearer(_) => Err(wrong()),
+    }
 }
 
 fn given(granted: &TokenGrant) -> Value {

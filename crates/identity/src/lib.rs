@@ -7,6 +7,7 @@
 //!
 //! [`TokenKeys`] signs the tokens that clients get at `/token`; any replica with the same keys checks them.
 
+mod authorization;
 mod certificates;
 mod claims;
 mod error;
@@ -22,6 +23,7 @@ mod subjects;
 mod tokens;
 pub mod users;
 
+pub use authorization::{Authorization, AuthorizationError};
 pub use error::{Error, IdentifyError};
 pub use providers::{Presented, Providers};
 pub use settings::{

@@ -84,6 +84,6 @@ pub use stream::{ByteStream, StreamError};
 pub use tokens::{TokenAsk, TokenGrant, TokenGrantType, TokenRefusal};
 pub use view::View;
 
-pub use identity::LoginOffer;
+pub use identity::{Authorization, LoginOffer};
 
 pub use blobs::{ReadHow, UploadId};
