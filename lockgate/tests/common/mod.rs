@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
 pub(crate) mod issuer;
+pub(crate) mod site;
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
