@@ -4,8 +4,8 @@
 use crate::Question;
 use crate::rules::{Effect, Evaluation, Posture, Verdict};
 use crate::{
-    Access, Action, Caller, CannotTell, DecisionId, Denial, Environments, Facts, Intent, Object,
-    Permit, Policies,
+    Access, Action, BlobGrounds, Caller, CannotTell, DecisionId, Denial, Environments, Facts,
+    Intent, Object, Permit, Policies,
 };
 use jiff::Timestamp;
 use oci::Digest;
@@ -94,7 +94,7 @@ pub fn judge_intent(
     place: Place<'_>,
     now: Timestamp,
 ) -> Result<(), Denial> {
-    if governance.policies.is_empty() || !is_of_artifact(caller, intent) {
+    if governance.policies.is_empty() || !is_of_artifact(intent) {
         return Ok(());
     }
     let facts = Facts { upstream: place.upstream.cloned(), ..Facts::default() };
@@ -102,7 +102,7 @@ pub fn judge_intent(
     let Some(evaluation) = governance.policies.evaluate_intent(&question) else { return Ok(()) };
     let is_enforced = governance.policies.posture() == Posture::Enforce;
     match evaluation.verdict() {
-        Verdict::Refuse if is_enforced => {
+        Verdict::Refuse if is_enforced || evaluation.is_blocked() => {
             Err(Denial::by_policy(caller, intent, &Arc::new(evaluation)))
         }
         _ => Ok(()),
@@ -136,11 +136,12 @@ pub fn decide(
     check(&governance.access, caller, intent, facts.private_to.as_deref())?;
     let mut warnings = Vec::new();
     match (&intent.object, evaluation) {
-        (Object::Blob(_), _) if facts.grounds.is_some() => {}
-        (Object::Blob(_), _) if needs_evaluation(governance, caller, intent) => {
-            return Err(Denial::blob_alone(intent).into());
+        (Object::Blob(_), _) => {
+            not_cut(governance, intent, facts)?;
+            if facts.grounds.is_none() && needs_grounds(governance, caller, intent) {
+                return Err(Denial::blob_alone(intent).into());
+            }
         }
-        (Object::Blob(_), _) => {}
         (_, Some(evaluation)) => warnings = judged(governance, caller, intent, evaluation)?,
         (_, None) if needs_evaluation(governance, caller, intent) => {
             return Err(Denial::undecided(intent).into());
@@ -162,19 +163,36 @@ pub fn decide(
 /// they name is decided when it is asked for. The plane's own work brings things in, and whoever asks
 /// for them is decided then.
 pub fn needs_evaluation(governance: &Governance, caller: &Caller, intent: &Intent) -> bool {
-    is_of_artifact(caller, intent) && governance.policies.may_concern(caller, intent)
+    let policies = &governance.policies;
+    is_of_artifact(intent)
+        && (policies.may_concern(caller, intent) || policies.blocks_may_concern(intent))
 }
 
-/// Whether it is about an artifact, and somebody's own question.
-fn is_of_artifact(caller: &Caller, intent: &Intent) -> bool {
-    let is_of_artifact = match (intent.action, &intent.object) {
+/// Whether a blob is served only for a manifest that reaches it. Where nothing but blocks could speak, one of
+/// which no manifest is known is not blocked.
+fn needs_grounds(governance: &Governance, caller: &Caller, intent: &Intent) -> bool {
+    is_of_artifact(intent) && governance.policies.may_concern(caller, intent)
+}
+
+/// That no block is about bytes, as far as it needs no asking.
+fn not_cut(governance: &Governance, intent: &Intent, facts: &Facts) -> Result<(), Denial> {
+    let digests: Vec<Digest> =
+        facts.digest.into_iter().chain(facts.grounds.and_then(BlobGrounds::manifest)).collect();
+    match governance.policies.cut_by(intent.name.as_ref(), &digests) {
+        Some(block) => Err(Denial::blocked(block)),
+        None => Ok(()),
+    }
+}
+
+/// Whether it is about an artifact.
+fn is_of_artifact(intent: &Intent) -> bool {
+    match (intent.action, &intent.object) {
         (Action::Pull, Object::Manifest(_) | Object::Blob(_)) => true,
         (Action::Push, Object::Manifest(_)) => true,
         // What is listed belongs to its subject.
         (Action::Referrers, Object::Referrers(_)) => false,
         _ => false,
-    };
-    is_of_artifact && caller.principal.kind() != crate::PrincipalKind::System
+    }
 }
 
 /// The refusal of an evaluation whose verdict is not to pass.
@@ -194,7 +212,7 @@ fn judged(
 ) -> Result<Vec<String>, Refused> {
     let observes = governance.policies.posture() == Posture::Observe;
     match evaluation.verdict() {
-        Verdict::Refuse | Verdict::CannotTell if !observes => {
+        Verdict::Refuse | Verdict::CannotTell if !observes || evaluation.is_blocked() => {
             Err(refused(caller, intent, evaluation))
         }
         _ if !evaluation.warns() => Ok(Vec::new()),
@@ -203,8 +221,14 @@ fn judged(
 }
 
 /// Whether a body that is being sent may go on after the view changed (contracts §3).
-pub fn still_allowed(access: &Access, caller: &Caller, intent: &Intent, facts: &Facts) -> bool {
-    check(access, caller, intent, facts.private_to.as_deref()).is_ok()
+pub fn still_allowed(
+    governance: &Governance,
+    caller: &Caller,
+    intent: &Intent,
+    facts: &Facts,
+) -> bool {
+    check(&governance.access, caller, intent, facts.private_to.as_deref()).is_ok()
+        && not_cut(governance, intent, facts).is_ok()
 }
 
 fn check(

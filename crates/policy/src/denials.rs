@@ -3,7 +3,7 @@
 //! They stand together so that they speak alike, and so that a reader can go through all of them.
 //! What comes from outside is cut short here, because the line has room for little.
 
-use crate::rules::{Effect, Evaluation, RuleOutcome};
+use crate::rules::{Block, Effect, Evaluation, RuleOutcome};
 use crate::{Access, Action, Caller, Denial, Intent, Principal, PrincipalKind, TagPattern};
 use oci::{Digest, Name, Tag};
 use std::sync::Arc;
@@ -223,6 +223,12 @@ impl Denial {
             format!("{} on {name} cannot be judged on this path", intent.action),
             "ask for the manifest by its tag or digest".to_owned(),
         )
+    }
+
+    /// A block is about bytes.
+    pub(crate) fn blocked(block: &Block) -> Self {
+        let finding = block.finding();
+        Self::new(&block.name, &Block::rule(), finding.reason, short_line(&finding.remedy))
     }
 
     /// Rules refuse: the first is told, the others go along.

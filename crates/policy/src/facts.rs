@@ -210,6 +210,16 @@ pub enum BlobGrounds {
     OwnPush,
 }
 
+impl BlobGrounds {
+    /// The manifest that speaks for it.
+    pub fn manifest(self) -> Option<Digest> {
+        match self {
+            Self::Lease { manifest } | Self::Decided { manifest } => Some(manifest),
+            Self::OwnPush => None,
+        }
+    }
+}
+
 /// Which facts the rules that match a request need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {

@@ -44,8 +44,8 @@ pub use pattern::{NamePattern, PatternError, TagPattern, TextPattern};
 pub use permit::{Permit, SystemPermit};
 pub use principal::{Principal, PrincipalKind};
 pub use rules::{
-    Age, AlreadyAdmitted, ArtifactPolicy, BaseImage, Cel, Check, CompiledRule, Effect, Enforcement,
-    Evaluation, Evidence, Lists, Match, Mode, OnUnknown, Outcome, Pairs, Policies, Posture,
-    Promotion, Question, RuleOutcome, Tags, Verdict,
+    Age, AlreadyAdmitted, ArtifactPolicy, BaseImage, Block, Cel, Check, CompiledRule, Effect,
+    Enforcement, Evaluation, Evidence, Lists, Match, Mode, OnUnknown, Outcome, Pairs, Policies,
+    Posture, Promotion, Question, RuleOutcome, Tags, Verdict, Waiver,
 };
 pub use subject::{Subject, Who};

@@ -60,8 +60,8 @@ pub enum Check {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Finding {
     pub(super) outcome: Outcome,
-    pub(super) reason: String,
-    pub(super) remedy: String,
+    pub(crate) reason: String,
+    pub(crate) remedy: String,
     /// When time alone changes it.
     pub(super) until: Option<Timestamp>,
     /// It only ever warns.

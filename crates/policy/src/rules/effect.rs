@@ -1,9 +1,10 @@
 //! What becomes of what rules find: the mode of the policy, dates, what is unknown, what already runs.
 
 use super::check::{Finding, earlier};
+use super::waiver::Covers;
 use super::{
-    ArtifactPolicy, CompiledRule, Effect, Evaluation, Mode, OnUnknown, Outcome, Question,
-    RuleOutcome,
+    ArtifactPolicy, Block, CompiledRule, Effect, Evaluation, Mode, OnUnknown, Outcome, Question,
+    RuleOutcome, Waiver,
 };
 use crate::{EnvironmentName, Fact};
 use jiff::{SignedDuration, Timestamp};
@@ -11,17 +12,18 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// Outcomes as they are found, and until when they hold.
-pub(super) struct Effects {
+pub(super) struct Effects<'p> {
     now: Timestamp,
+    waivers: &'p [Waiver],
     outcomes: Vec<RuleOutcome>,
     valid_until: Option<Timestamp>,
     softened: Vec<Arc<str>>,
 }
 
-impl Effects {
+impl<'p> Effects<'p> {
     /// None yet, at this moment.
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self { now, outcomes: Vec::new(), valid_until: None, softened: Vec::new() }
+    pub(super) fn new(now: Timestamp, waivers: &'p [Waiver]) -> Self {
+        Self { now, waivers, outcomes: Vec::new(), valid_until: None, softened: Vec::new() }
     }
 
     /// Takes what a rule found.
@@ -41,6 +43,11 @@ impl Effects {
         self.holds_until(force.changes);
         let on_unknown = rule.on_unknown.unwrap_or(policy.on_unknown);
         let effect = effect(&finding, force.mode, on_unknown);
+        if matches!(effect, Effect::Refuse | Effect::CannotTell)
+            && let Some(waiver) = self.waiver(policy, rule, question)
+        {
+            return self.waive(policy, rule, finding, waiver);
+        }
         if effect == Effect::Refuse {
             return self.refuse(policy, rule, finding, question);
         }
@@ -49,6 +56,52 @@ impl Effects {
         let note = force.from.filter(|_| effect == Effect::Warn && will_be);
         let note = note.map(|from| format!("refused from {}", to_second(from)));
         self.push(policy, rule, finding, effect, note);
+    }
+
+    /// Takes what a block found: nothing softens it.
+    pub(super) fn add_block(&mut self, block: &Block, finding: Finding) {
+        let effect = match finding.outcome {
+            Outcome::Refuses => Effect::Refuse,
+            _ => Effect::CannotTell,
+        };
+        self.outcomes.push(RuleOutcome {
+            policy: block.name.clone(),
+            rule: Block::rule(),
+            outcome: finding.outcome,
+            effect,
+            reason: finding.reason,
+            remedy: finding.remedy,
+            softened: None,
+            waiver: None,
+            is_block: true,
+        });
+    }
+
+    /// The waiver that holds longest.
+    fn waiver(
+        &self,
+        policy: &ArtifactPolicy,
+        rule: &CompiledRule,
+        question: &Question<'_>,
+    ) -> Option<&'p Waiver> {
+        let all = self.waivers.iter();
+        let covering = all.filter(|it| it.covers(policy, rule, question) == Covers::Yes);
+        covering.max_by_key(|it| it.expires)
+    }
+
+    fn waive(
+        &mut self,
+        policy: &ArtifactPolicy,
+        rule: &CompiledRule,
+        finding: Finding,
+        waiver: &Waiver,
+    ) {
+        self.holds_until(Some(waiver.expires));
+        let note = format!("waived by {} until {}", waiver.name, to_second(waiver.expires));
+        self.push(policy, rule, finding, Effect::Warn, Some(note));
+        if let Some(outcome) = self.outcomes.last_mut() {
+            outcome.waiver = Some(waiver.name.clone());
+        }
     }
 
     /// What is refused, unless it runs already.
@@ -95,6 +148,8 @@ impl Effects {
             reason: finding.reason,
             remedy,
             softened,
+            waiver: None,
+            is_block: false,
         });
     }
 

@@ -55,8 +55,12 @@ pub struct RuleOutcome {
     pub reason: String,
     /// What to do about it.
     pub remedy: String,
-    /// Why the effect is less than a refusal: a date to come, a mode, what already runs.
+    /// Why the effect is less than a refusal: a date to come, a mode, what already runs, a waiver.
     pub softened: Option<String>,
+    /// The `Waiver` that was used.
+    pub waiver: Option<Arc<str>>,
+    /// A `Block` said it: it binds in any posture.
+    pub is_block: bool,
 }
 
 /// What all rules mean together. Deny wins; what cannot be told comes before what is only warned of.
@@ -78,6 +82,7 @@ pub struct Evaluation {
     /// What they mean, and whether any warns: asked of a remembered evaluation far more often than it is made.
     verdict: Verdict,
     warns: bool,
+    is_blocked: bool,
     valid_until: Option<Timestamp>,
     /// Policies whose refusal was softened for the first time, because the environment runs the
     /// artifact already: to be noted, so that the softening ends.
@@ -101,7 +106,8 @@ impl Evaluation {
             Verdict::Pass
         };
         let warns = has(Effect::Warn);
-        Self { outcomes, verdict, warns, valid_until, softened }
+        let is_blocked = outcomes.iter().any(|it| it.is_block);
+        Self { outcomes, verdict, warns, is_blocked, valid_until, softened }
     }
 
     /// That it means the same no longer than another one does.
@@ -129,6 +135,20 @@ impl Evaluation {
     /// What all of them mean.
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// Whether a block refuses it, or cannot tell: that binds whatever the posture is.
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// Waivers that were used, each once.
+    pub fn waivers(&self) -> Vec<Arc<str>> {
+        let mut all: Vec<Arc<str>> =
+            self.outcomes.iter().filter_map(|it| it.waiver.clone()).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Whether the client is to be warned of any.

@@ -1,12 +1,14 @@
 //! Policies of a view, and which of them speak of a request.
 
 use super::effect::Effects;
-use super::{CompiledRule, Evaluation, Outcome};
+use super::waiver::Covers;
+use super::{Block, CompiledRule, Evaluation, Outcome, Waiver};
 use crate::{
-    Action, ArtifactKind, Caller, EnvironmentName, Facts, Intent, NamePattern, Needs, Purpose,
-    Setting, TextPattern,
+    Action, ArtifactKind, Caller, EnvironmentName, Facts, Intent, NamePattern, Needs, Object,
+    PrincipalKind, Purpose, Setting, TextPattern,
 };
 use jiff::Timestamp;
+use oci::{Digest, Name, Reference};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,13 +121,26 @@ pub struct Question<'a> {
     pub now: Timestamp,
 }
 
-/// All policies of a view.
+impl Question<'_> {
+    /// The digest of what is asked for, as far as it is known.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        let asked = match &self.intent.object {
+            Object::Manifest(Reference::Digest(digest)) | Object::Blob(digest) => Some(*digest),
+            _ => None,
+        };
+        self.facts.manifest.as_ref().map(|it| it.digest).or(asked).or(self.facts.digest)
+    }
+}
+
+/// All policies of a view, with what outranks them.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     list: Vec<ArtifactPolicy>,
     posture: Posture,
     /// Whether any rule of any of them looks at who asks; most sets have none.
     any_looks_at_principal: bool,
+    waivers: Vec<Waiver>,
+    blocks: Vec<Block>,
 }
 
 impl Policies {
@@ -133,12 +148,55 @@ impl Policies {
     pub fn new(mut list: Vec<ArtifactPolicy>, posture: Posture) -> Self {
         list.sort_by(|a, b| a.name.cmp(&b.name));
         let any_looks_at_principal = list.iter().any(ArtifactPolicy::looks_at_principal);
-        Self { list, posture, any_looks_at_principal }
+        let (waivers, blocks) = (Vec::new(), Vec::new());
+        Self { list, posture, any_looks_at_principal, waivers, blocks }
     }
 
-    /// Whether there are none.
+    /// With waivers, in the order of their names.
+    #[must_use]
+    pub fn with_waivers(mut self, mut waivers: Vec<Waiver>) -> Self {
+        waivers.sort_by(|a, b| a.name.cmp(&b.name));
+        self.waivers = waivers;
+        self
+    }
+
+    /// With blocks, in the order of their names.
+    #[must_use]
+    pub fn with_blocks(mut self, mut blocks: Vec<Block>) -> Self {
+        blocks.sort_by(|a, b| a.name.cmp(&b.name));
+        self.blocks = blocks;
+        self
+    }
+
+    /// Whether nothing is said of any artifact.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.blocks.is_empty()
+    }
+
+    /// All waivers.
+    pub fn waivers(&self) -> &[Waiver] {
+        &self.waivers
+    }
+
+    /// All blocks.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// Whether some block could be about this.
+    pub fn blocks_may_concern(&self, intent: &Intent) -> bool {
+        self.blocks.iter().any(|block| block.may_concern(intent))
+    }
+
+    /// The block that bytes under a name fall under by what is known without asking. `digests`: the blob,
+    /// and the manifest that speaks for it.
+    pub fn cut_by(&self, name: Option<&Name>, digests: &[Digest]) -> Option<&Block> {
+        self.blocks.iter().find(|block| block.cuts(name, digests))
+    }
+
+    /// Whether [`Self::cut_by`] is not enough to say what blocks are about.
+    pub fn has_blocks_by_facts(&self, intent: &Intent) -> bool {
+        self.blocks.iter().any(|block| block.needs_facts() && block.may_concern(intent))
     }
 
     /// All of them.
@@ -151,13 +209,16 @@ impl Policies {
         self.posture
     }
 
-    /// Those that could match, whatever the artifact turns out to be.
+    /// Those that could match, whatever the artifact turns out to be. The plane's own work brings things
+    /// in, and whoever asks for them is judged then.
     fn concerning<'a>(
         &'a self,
         caller: &'a Caller,
         intent: &'a Intent,
     ) -> impl Iterator<Item = &'a ArtifactPolicy> {
-        self.list.iter().filter(move |policy| policy.matches.may_concern(caller, intent))
+        let is_own_work = caller.principal.kind() == PrincipalKind::System;
+        let list = if is_own_work { &[][..] } else { &self.list[..] };
+        list.iter().filter(move |policy| policy.matches.may_concern(caller, intent))
     }
 
     /// Whether some policy could match, whatever the artifact turns out to be.
@@ -167,7 +228,9 @@ impl Policies {
 
     /// Which facts the policies that could match need.
     pub fn needs(&self, caller: &Caller, intent: &Intent) -> Needs {
-        self.concerning(caller, intent).fold(Needs::default(), |needs, policy| {
+        let blocks = self.blocks.iter().filter(|block| block.may_concern(intent));
+        let of_blocks = blocks.map(Block::needs).fold(Needs::default(), Needs::and);
+        self.concerning(caller, intent).fold(of_blocks, |needs, policy| {
             let of_policy =
                 Needs { admissions: policy.already_admitted.is_some(), ..Needs::default() };
             let rules = policy.rules.iter().map(|rule| rule.check.needs());
@@ -188,15 +251,23 @@ impl Policies {
     ///
     /// `None`: none has anything against it. Asked for every request, so nothing is put together then.
     pub fn evaluate_intent(&self, question: &Question<'_>) -> Option<Evaluation> {
-        let mut effects = Effects::new(question.now);
+        let mut effects = Effects::new(question.now, &self.waivers);
         let mut is_good = true;
+        for block in &self.blocks {
+            if let Some(finding) = block.judge_intent(question) {
+                is_good = false;
+                effects.add_block(block, finding);
+            }
+        }
         for policy in self.concerning(question.caller, question.intent) {
             if policy.already_admitted.is_some() || !policy.matches.artifacts.is_empty() {
                 continue;
             }
             for rule in &policy.rules {
                 let finding = rule.check.judge_intent(question);
-                if let Some(finding) = finding.filter(|finding| !finding.is_good()) {
+                // Which artifact it is decides whether it is waived.
+                let is_open = || self.is_perhaps_waived(policy, rule, question);
+                if let Some(finding) = finding.filter(|it| !it.is_good() && !is_open()) {
                     is_good = false;
                     effects.add(policy, rule, finding, question);
                 }
@@ -207,7 +278,12 @@ impl Policies {
 
     /// All rules of all policies that match.
     pub fn evaluate(&self, question: &Question<'_>) -> Evaluation {
-        let mut effects = Effects::new(question.now);
+        let mut effects = Effects::new(question.now, &self.waivers);
+        for block in &self.blocks {
+            if let Some(finding) = block.judge(question) {
+                effects.add_block(block, finding);
+            }
+        }
         for policy in self.concerning(question.caller, question.intent) {
             if !policy.matches.speaks_of_kind(question.facts) {
                 continue;
@@ -219,12 +295,21 @@ impl Policies {
         effects.finish()
     }
 
+    fn is_perhaps_waived(
+        &self,
+        policy: &ArtifactPolicy,
+        rule: &CompiledRule,
+        question: &Question<'_>,
+    ) -> bool {
+        self.waivers.iter().any(|it| it.covers(policy, rule, question) == Covers::Perhaps)
+    }
+
     /// Whether a policy that hides what it refuses refuses this, as far as is known: what is unknown
     /// hides nothing.
     pub fn hides(&self, question: &Question<'_>) -> bool {
         let hiding = self.concerning(question.caller, question.intent).filter(|it| it.hides);
         hiding.filter(|policy| policy.matches.is_known_to_speak_of(question.facts)).any(|policy| {
-            let mut effects = Effects::new(question.now);
+            let mut effects = Effects::new(question.now, &self.waivers);
             for rule in &policy.rules {
                 let finding = rule.check.judge(question);
                 if finding.outcome == Outcome::Refuses {

@@ -8,6 +8,7 @@ mod content;
 mod effects;
 mod expressions;
 mod matching;
+mod outranking;
 mod properties;
 mod softening;
 mod world;
