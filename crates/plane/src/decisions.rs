@@ -231,7 +231,12 @@ impl Kept {
                 Some(judged) => facts_view(&judged.facts),
                 None => serde_json::Value::Null,
             },
-            waivers: Vec::new(),
+            waivers: self
+                .evaluation
+                .iter()
+                .flat_map(|it| it.waivers())
+                .map(|it| it.to_string())
+                .collect(),
         }
     }
 }

@@ -209,6 +209,9 @@ impl Revisions {
         core.places.activate(core, &view).await;
         tracing::info!(revision = %view.revision, source = view.source, "resources are in force");
         core.swap(view);
+        let (core, view) = (core.clone(), core.view());
+        // Behind: who asks is answered by the new view already.
+        tokio::spawn(async move { crate::govern::end_fills(&core, &view).await });
     }
 
     /// Keeps the text of a view in the catalog and in the data directory.

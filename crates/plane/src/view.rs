@@ -6,6 +6,7 @@
 
 mod access;
 mod environments;
+mod outranking;
 mod policies;
 mod providers;
 mod repository;

@@ -6,8 +6,8 @@ use crate::text_start::TextStart;
 use crate::tree::{Node, Value};
 use crate::v1alpha1::metadata::WRITTEN_BY_SERVER;
 use crate::v1alpha1::{
-    AccessPolicySpec, ArtifactPolicySpec, EnvironmentSpec, IdentityProviderSpec, Metadata,
-    PlaneSpec, RepositorySpec, SignerSpec, UpstreamSpec,
+    AccessPolicySpec, ArtifactPolicySpec, BlockSpec, EnvironmentSpec, IdentityProviderSpec,
+    Metadata, PlaneSpec, RepositorySpec, SignerSpec, UpstreamSpec, WaiverSpec,
 };
 use crate::validate::{convert, validate};
 use crate::{Place, Problem, rules, schema};
@@ -22,6 +22,8 @@ pub enum Spec {
     AccessPolicy(AccessPolicySpec),
     /// What an artifact must be.
     ArtifactPolicy(Box<ArtifactPolicySpec>),
+    /// What nobody may have.
+    Block(BlockSpec),
     /// Where artifacts are meant to go.
     Environment(EnvironmentSpec),
     /// Who vouches for those who ask.
@@ -34,6 +36,8 @@ pub enum Spec {
     Signer(Box<SignerSpec>),
     /// A remote registry.
     Upstream(Box<UpstreamSpec>),
+    /// For some artifacts, until a day, some rules do not refuse.
+    Waiver(WaiverSpec),
 }
 
 /// A document that is right by itself.
@@ -57,12 +61,14 @@ impl Document {
         match &self.spec {
             Spec::AccessPolicy(_) => Kind::AccessPolicy,
             Spec::ArtifactPolicy(_) => Kind::ArtifactPolicy,
+            Spec::Block(_) => Kind::Block,
             Spec::Environment(_) => Kind::Environment,
             Spec::IdentityProvider(_) => Kind::IdentityProvider,
             Spec::Signer(_) => Kind::Signer,
             Spec::Plane(_) => Kind::Plane,
             Spec::Repository(_) => Kind::Repository,
             Spec::Upstream(_) => Kind::Upstream,
+            Spec::Waiver(_) => Kind::Waiver,
         }
     }
 
@@ -76,12 +82,14 @@ impl Document {
         let spec = match &self.spec {
             Spec::AccessPolicy(spec) => serde_json::to_value(spec),
             Spec::ArtifactPolicy(spec) => serde_json::to_value(spec),
+            Spec::Block(spec) => serde_json::to_value(spec),
             Spec::Environment(spec) => serde_json::to_value(spec),
             Spec::IdentityProvider(spec) => serde_json::to_value(spec),
             Spec::Signer(spec) => serde_json::to_value(spec),
             Spec::Plane(spec) => serde_json::to_value(spec),
             Spec::Repository(spec) => serde_json::to_value(spec),
             Spec::Upstream(spec) => serde_json::to_value(spec),
+            Spec::Waiver(spec) => serde_json::to_value(spec),
         };
         let mut metadata = json!({ "name": self.name() });
         if let Some(namespace) = &self.metadata.namespace {
@@ -186,7 +194,12 @@ fn convert_document(node: &Node, kind: Kind, lines: &[&str]) -> Result<Document,
     collect_places(&node.value, "", &mut field_places);
     if matches!(
         kind,
-        Kind::ArtifactPolicy | Kind::IdentityProvider | Kind::AccessPolicy | Kind::Environment
+        Kind::ArtifactPolicy
+            | Kind::Block
+            | Kind::IdentityProvider
+            | Kind::AccessPolicy
+            | Kind::Environment
+            | Kind::Waiver
     ) {
         collect_all(spec, "spec", lines, &mut field_places, &mut text_starts);
     }
@@ -195,12 +208,14 @@ fn convert_document(node: &Node, kind: Kind, lines: &[&str]) -> Result<Document,
         spec: match kind {
             Kind::AccessPolicy => Spec::AccessPolicy(convert(spec, "spec")?),
             Kind::ArtifactPolicy => Spec::ArtifactPolicy(convert(spec, "spec")?),
+            Kind::Block => Spec::Block(convert(spec, "spec")?),
             Kind::Environment => Spec::Environment(convert(spec, "spec")?),
             Kind::IdentityProvider => Spec::IdentityProvider(convert(spec, "spec")?),
             Kind::Signer => Spec::Signer(convert(spec, "spec")?),
             Kind::Plane => Spec::Plane(convert(spec, "spec")?),
             Kind::Repository => Spec::Repository(convert(spec, "spec")?),
             Kind::Upstream => Spec::Upstream(convert(spec, "spec")?),
+            Kind::Waiver => Spec::Waiver(convert(spec, "spec")?),
         },
         place: node.place.clone(),
         field_places,

@@ -26,6 +26,7 @@ pub(crate) const FORMATS: &[(&str, Check)] = &[
     ("lockgate-text-glob", text_glob),
     ("lockgate-platform", platform),
     ("lockgate-expression", expression),
+    ("lockgate-digest", digest),
     ("lockgate-short-text", short_text),
     ("lockgate-time", time),
     ("lockgate-object-prefix", object_prefix),
@@ -154,6 +155,12 @@ fn expression(text: &str) -> Result<(), String> {
         return Err("an expression may not be empty".to_owned());
     }
     Ok(())
+}
+
+fn digest(text: &str) -> Result<(), String> {
+    oci::Digest::parse(text).map(drop).map_err(|error| {
+        format!("not a digest ({error}); write it as sha256: and 64 hexadecimal digits")
+    })
 }
 
 fn short_text(text: &str) -> Result<(), String> {
@@ -327,6 +334,8 @@ mod tests {
             &["", "linux", "a/b/c/d", "linux/", "linux/a b"],
         );
         table("lockgate-expression", &["a == b", "a\n&& b"], &["", "  "]);
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        table("lockgate-digest", &[&digest], &["", "sha256:0a", "latest", &digest[7..]]);
         table("lockgate-short-text", &["ask the team"], &["", " ", "a\nb"]);
         table(
             "lockgate-time",

@@ -23,6 +23,7 @@ pub(crate) fn check(set: &Set, problems: &mut Vec<Problem>) {
             globs(document, &path, &rule.environments, Kind::Environment, &environments, problems);
         }
     }
+    check_outranking(set, &environments, &upstreams, problems);
     for (document, spec) in set.artifact_policies() {
         let mut names = |path: &str, globs_: &[TextGlob], kind, known: &BTreeSet<&str>| {
             globs(document, path, globs_, kind, known, problems);
@@ -60,6 +61,39 @@ pub(crate) fn check(set: &Set, problems: &mut Vec<Problem>) {
                 }
             }
         }
+    }
+}
+
+/// Waivers and blocks that name what is not there would be trusted to do something.
+fn check_outranking(
+    set: &Set,
+    environments: &BTreeSet<&str>,
+    upstreams: &BTreeSet<&str>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut rules: BTreeSet<String> = BTreeSet::new();
+    for (document, spec) in set.artifact_policies() {
+        let named = |rule: &str| format!("{}/{rule}", document.name());
+        rules.extend(spec.rules.iter().map(|rule| named(rule.name.as_str())));
+    }
+    for (document, spec) in set.waivers() {
+        let path = "spec.scope.environments";
+        globs(document, path, &spec.scope.environments, Kind::Environment, environments, problems);
+        for (index, rule) in spec.scope.rules.iter().enumerate() {
+            let rule = rule.as_str();
+            if is_pattern(rule) || rules.contains(rule) {
+                continue;
+            }
+            let path = format!("spec.scope.rules[{index}]");
+            let near = nearest(rule, rules.iter().map(String::as_str)).map(str::to_owned);
+            let message = format!("no ArtifactPolicy has a rule `{rule}`");
+            let problem = Problem::new(document.place_of(&path).clone(), path, message);
+            problems.push(problem.with_nearest(near));
+        }
+    }
+    for (document, spec) in set.blocks() {
+        let path = "spec.match.upstreams";
+        globs(document, path, &spec.r#match.upstreams, Kind::Upstream, upstreams, problems);
     }
 }
 

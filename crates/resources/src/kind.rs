@@ -12,6 +12,8 @@ pub enum Kind {
     AccessPolicy,
     /// What an artifact must be.
     ArtifactPolicy,
+    /// What nobody may have.
+    Block,
     /// Where artifacts are meant to go.
     Environment,
     /// Who vouches for those who ask.
@@ -24,14 +26,17 @@ pub enum Kind {
     Signer,
     /// A remote registry.
     Upstream,
+    /// For some artifacts, until a day, some rules do not refuse.
+    Waiver,
 }
 
 /// Kinds of the design that this version cannot enforce. A document of such a kind is refused,
 /// because ignoring a rule that somebody relies on is worse than not starting with it.
-pub const KNOWN_BUT_UNENFORCED: [&str; 4] = ["AdvisorySource", "Block", "TrustRoot", "Waiver"];
+pub const KNOWN_BUT_UNENFORCED: [&str; 2] = ["AdvisorySource", "TrustRoot"];
 
 /// Fields of enforced kinds that this version cannot enforce; `[]` stands for any entry of a list.
-const UNENFORCED_FIELDS: [(Kind, &str); 3] = [
+const UNENFORCED_FIELDS: [(Kind, &str); 4] = [
+    (Kind::Block, "spec.match.packages"),
     (Kind::Plane, "spec.maxNewDenials"),
     (Kind::Plane, "spec.maxPolicyAge"),
     (Kind::Plane, "spec.records"),
@@ -42,15 +47,17 @@ pub(crate) const UNENFORCED: &str = "not enforced by this version; remove it or 
 
 impl Kind {
     /// All of them, in the order in which a revision sorts them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::AccessPolicy,
         Self::ArtifactPolicy,
+        Self::Block,
         Self::Environment,
         Self::IdentityProvider,
         Self::Plane,
         Self::Repository,
         Self::Signer,
         Self::Upstream,
+        Self::Waiver,
     ];
 
     /// The name as documents spell it.
@@ -58,12 +65,14 @@ impl Kind {
         match self {
             Self::AccessPolicy => "AccessPolicy",
             Self::ArtifactPolicy => "ArtifactPolicy",
+            Self::Block => "Block",
             Self::Environment => "Environment",
             Self::IdentityProvider => "IdentityProvider",
             Self::Plane => "Plane",
             Self::Repository => "Repository",
             Self::Signer => "Signer",
             Self::Upstream => "Upstream",
+            Self::Waiver => "Waiver",
         }
     }
 

@@ -47,9 +47,9 @@ pub use scenario::{
 pub use schema::{json_schema, json_schemas, schema_of};
 pub use set::Set;
 pub use text::{
-    Cidr, Expression, Glob, HostName, HttpUrl, NamePrefix, ObjectPrefix, PinGlob, PlatformGlob,
-    RegexText, RepositoryPath, ResourceName, ShortText, SocketAddress, TagGlob, TextGlob,
-    UrlPattern, WireTime,
+    Cidr, DigestText, Expression, Glob, HostName, HttpUrl, NamePrefix, ObjectPrefix, PinGlob,
+    PlatformGlob, RegexText, RepositoryPath, ResourceName, ShortText, SocketAddress, TagGlob,
+    TextGlob, UrlPattern, WireTime,
 };
 pub use tree::{Entry, Node, Value, parse_documents};
 pub use validate::{from_node, from_yaml};

@@ -2,6 +2,7 @@
 
 mod governance;
 pub(crate) use governance::DEFAULT_ENVIRONMENT;
+mod outranking;
 mod repository;
 
 use crate::Problem;
@@ -25,9 +26,11 @@ pub(crate) fn check(document: &Document, node: &Node, problems: &mut Vec<Problem
         Spec::Plane(spec) => check_plane(document.name(), spec, wrong),
         Spec::AccessPolicy(spec) => governance::check_access(spec, wrong),
         Spec::ArtifactPolicy(spec) => governance::check_policy(spec, wrong),
+        Spec::Block(spec) => outranking::check_block(spec, wrong),
         Spec::Environment(spec) => governance::check_environment(document.name(), spec, wrong),
         Spec::IdentityProvider(spec) => governance::check_provider(spec, wrong),
         Spec::Signer(spec) => governance::check_signer(spec, wrong),
+        Spec::Waiver(spec) => outranking::check_waiver(spec, wrong),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::kind::{API_VERSION, Kind};
 use crate::v1alpha1::{
-    AccessPolicySpec, ArtifactPolicySpec, EnvironmentSpec, IdentityProviderSpec, Metadata,
-    PlaneSpec, RepositorySpec, SignerSpec, UpstreamSpec,
+    AccessPolicySpec, ArtifactPolicySpec, BlockSpec, EnvironmentSpec, IdentityProviderSpec,
+    Metadata, PlaneSpec, RepositorySpec, SignerSpec, UpstreamSpec, WaiverSpec,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -46,12 +46,14 @@ fn spec_schema(kind: Kind, generator: &mut SchemaGenerator) -> Value {
     match kind {
         Kind::AccessPolicy => generator.subschema_for::<AccessPolicySpec>(),
         Kind::ArtifactPolicy => generator.subschema_for::<ArtifactPolicySpec>(),
+        Kind::Block => generator.subschema_for::<BlockSpec>(),
         Kind::Environment => generator.subschema_for::<EnvironmentSpec>(),
         Kind::IdentityProvider => generator.subschema_for::<IdentityProviderSpec>(),
         Kind::Signer => generator.subschema_for::<SignerSpec>(),
         Kind::Plane => generator.subschema_for::<PlaneSpec>(),
         Kind::Repository => generator.subschema_for::<RepositorySpec>(),
         Kind::Upstream => generator.subschema_for::<UpstreamSpec>(),
+        Kind::Waiver => generator.subschema_for::<WaiverSpec>(),
     }
     .to_value()
 }

@@ -3,8 +3,8 @@
 use crate::document::{Document, Spec};
 use crate::kind::Kind;
 use crate::v1alpha1::{
-    AccessPolicySpec, ArtifactPolicySpec, EnvironmentSpec, IdentityProviderSpec, PlaneSpec,
-    RepositorySpec, SignerSpec, UpstreamSpec,
+    AccessPolicySpec, ArtifactPolicySpec, BlockSpec, EnvironmentSpec, IdentityProviderSpec,
+    PlaneSpec, RepositorySpec, SignerSpec, UpstreamSpec, WaiverSpec,
 };
 use oci::Digest;
 use serde_json::Value;
@@ -69,6 +69,22 @@ impl Set {
     pub fn artifact_policies(&self) -> impl Iterator<Item = (&Document, &ArtifactPolicySpec)> {
         self.documents.iter().filter_map(|document| match &document.spec {
             Spec::ArtifactPolicy(spec) => Some((document, spec.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// What nobody may have.
+    pub fn blocks(&self) -> impl Iterator<Item = (&Document, &BlockSpec)> {
+        self.documents.iter().filter_map(|document| match &document.spec {
+            Spec::Block(spec) => Some((document, spec)),
+            _ => None,
+        })
+    }
+
+    /// What is let pass until a day.
+    pub fn waivers(&self) -> impl Iterator<Item = (&Document, &WaiverSpec)> {
+        self.documents.iter().filter_map(|document| match &document.spec {
+            Spec::Waiver(spec) => Some((document, spec)),
             _ => None,
         })
     }

@@ -125,6 +125,10 @@ checked_text! {
     Expression, "lockgate-expression", 4096
 }
 checked_text! {
+    /// A digest of content: `sha256:<64 hexadecimal digits>`.
+    DigestText, "lockgate-digest", 160
+}
+checked_text! {
     /// One line of text.
     ShortText, "lockgate-short-text", 256
 }

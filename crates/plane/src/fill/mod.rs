@@ -141,6 +141,20 @@ impl Fills {
         is_unwanted
     }
 
+    /// What runs: each digest, with the name it was begun for.
+    pub(crate) fn running(&self) -> Vec<(Digest, Name)> {
+        let running = self.0.running.lock();
+        running.values().map(|fill| (fill.digest, fill.initiator().clone())).collect()
+    }
+
+    /// Ends the fill of a digest, because nobody may have it any more.
+    pub(crate) fn end_by_block(&self, digest: &Digest, why: &str) {
+        let fill = self.0.running.lock().get(digest).cloned();
+        if let Some(fill) = fill {
+            fill.end_by_block(why);
+        }
+    }
+
     /// How many run.
     pub(crate) fn count(&self) -> usize {
         self.0.running.lock().len()

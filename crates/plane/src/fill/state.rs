@@ -34,6 +34,9 @@ pub(crate) struct Fill {
     readers: Mutex<HashMap<u64, Arc<AtomicU64>>>,
     reader_ids: AtomicU64,
     reader_count: watch::Sender<usize>,
+    /// Nobody may have it any more, and why.
+    block: OnceLock<Arc<str>>,
+    blocked: Notify,
     /// A reader moved on or left; only the writer of an unkept fill waits for it.
     pub(super) advanced: Notify,
 }
@@ -70,6 +73,8 @@ pub(crate) enum FillFailure {
     Parked,
     /// No failure at all: the store had the blob already.
     Stored,
+    /// Nobody may have it any more: a block, with its reason.
+    Blocked(Arc<str>),
     /// Our own trouble.
     Internal(Arc<str>),
 }
@@ -78,7 +83,7 @@ impl FillFailure {
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Upstream(failure) => failure.reason().to_owned(),
-            Self::Mismatch(text) | Self::Internal(text) => text.to_string(),
+            Self::Mismatch(text) | Self::Blocked(text) | Self::Internal(text) => text.to_string(),
             Self::Parked => "the download was parked".to_owned(),
             Self::Stored => "the store has it already".to_owned(),
         }
@@ -157,6 +162,8 @@ impl Fill {
             readers: Mutex::default(),
             reader_ids: AtomicU64::new(0),
             reader_count: watch::Sender::new(0),
+            block: OnceLock::new(),
+            blocked: Notify::new(),
             advanced: Notify::new(),
         }
     }
@@ -169,6 +176,29 @@ impl Fill {
     /// The upstream behind `name` has the digest.
     pub(crate) fn vouch(&self, name: &Name) {
         self.vouched.lock().insert(name.clone());
+    }
+
+    /// Ends it: nothing of it is kept or sent any more.
+    pub(super) fn end_by_block(&self, why: &str) {
+        if self.block.set(why.into()).is_ok() {
+            self.set_parking();
+            self.blocked.notify_waiters();
+        }
+    }
+
+    /// Why nobody may have it any more.
+    pub(super) fn block(&self) -> Option<FillFailure> {
+        self.block.get().cloned().map(FillFailure::Blocked)
+    }
+
+    /// Waits until nobody may have it any more.
+    pub(super) async fn until_blocked(&self) {
+        let blocked = self.blocked.notified();
+        tokio::pin!(blocked);
+        blocked.as_mut().enable();
+        if self.block.get().is_none() {
+            blocked.await;
+        }
     }
 
     pub(super) fn initiator(&self) -> &Name {

@@ -261,6 +261,7 @@ impl Writer {
         let asked = upstream.blob(upstream_name, &self.fill.digest, resume, *class);
         tokio::select! {
             asked = asked => asked.map_err(FillFailure::Upstream),
+            () = self.fill.until_blocked() => Err(self.fill.block().unwrap_or(FillFailure::Parked)),
             () = self.fills.0.stop.cancelled() => Err(FillFailure::Parked),
         }
     }
@@ -310,6 +311,9 @@ impl Writer {
         let mut abandoned = Box::pin(self.unwanted());
         let mut batch = self.gather(transfer, offset, total, &mut abandoned).await?;
         loop {
+            if let Some(failure) = self.fill.block() {
+                return Err(self.spoilt(sink, failure).await);
+            }
             let end = batch.end.take();
             let chunk = batch.merged();
             let length = chunk.len() as u64;
@@ -419,6 +423,8 @@ impl Writer {
         let first = tokio::select! {
             biased;
             next = transfer.next() => next,
+            // The caller sees to what is written.
+            () = self.fill.until_blocked() => return Ok(gathered),
             () = self.fills.0.stop.cancelled() => return Err(Ended::Parked),
             () = abandoned.as_mut(), if !wanted(offset) => return Err(Ended::Parked),
         };

@@ -31,8 +31,19 @@ pub(crate) async fn grounds(
     if core.shelf.content(name, blob).await.is_some_and(|held| held.is_manifest) {
         return afresh(core, asking, candidate, blob, &[*blob]).await;
     }
+    let object = Object::Blob(*blob);
+    let may_be_blocked =
+        asking.governance.policies.blocks_may_concern(&intent(Action::Pull, name, &object));
     if let Some(held) = leases.held(core, asking, name, blob) {
-        return Ok(Some(held));
+        // A lease outlives an ordinary change of rules, and no block.
+        let manifest = held.manifest().filter(|_| may_be_blocked);
+        let is_blocked = match manifest {
+            Some(manifest) => is_blocked(core, asking, candidate, &manifest).await,
+            None => false,
+        };
+        if !is_blocked {
+            return Ok(Some(held));
+        }
     }
     let (asked, reached) = (name.clone(), *blob);
     let read = move |shelf: &Shelf| shelf.catalog.listed_by(&asked, &reached, MANIFESTS_MAX);
@@ -47,7 +58,16 @@ pub(crate) async fn grounds(
     let parts = listed.into_iter().filter(|it| it.role != Role::Child);
     let mut manifests: Vec<Digest> = parts.map(|it| it.manifest).collect();
     manifests.dedup();
-    if let Some(held) = leases.recall(core, asking, name, blob, &manifests).await {
+    let mut leased = manifests.clone();
+    if may_be_blocked {
+        leased.clear();
+        for manifest in manifests.iter().take(MANIFESTS_MAX as usize) {
+            if !is_blocked(core, asking, candidate, manifest).await {
+                leased.push(*manifest);
+            }
+        }
+    }
+    if let Some(held) = leases.recall(core, asking, name, blob, &leased).await {
         return Ok(Some(held));
     }
     afresh(core, asking, candidate, blob, &manifests).await
@@ -89,6 +109,58 @@ async fn afresh(
     }
 }
 
+/// Whether a block stands against a manifest of a name.
+async fn is_blocked(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    candidate: &Candidate,
+    manifest: &Digest,
+) -> bool {
+    let (name, policies) = (candidate.name(), &asking.governance.policies);
+    let held = core.shelf.content(name, manifest).await.filter(|it| it.is_manifest);
+    let content = core.shelf.manifest(manifest).await;
+    let (Some(held), Some(content)) = (held, content) else {
+        return policies.cut_by(Some(name), &[*manifest]).is_some();
+    };
+    let content = core.shelf.as_called(content, &held);
+    let object = Object::Manifest(Reference::Digest(*manifest));
+    let intent = intent(Action::Pull, name, &object);
+    let case = Case { candidate, intent: &intent, content: &content };
+    Box::pin(judge(core, asking, case)).await.evaluation.is_blocked()
+}
+
+/// Whether a block ends a body that is being sent, or a download: one against the manifest that speaks for
+/// the blob, or else against every manifest of the name that is known to reach it.
+pub(crate) async fn is_cut(
+    core: &Arc<Core>,
+    asking: Asking<'_>,
+    candidate: &Candidate,
+    blob: &Digest,
+    grounds: Option<BlobGrounds>,
+) -> bool {
+    let (name, policies) = (candidate.name(), &asking.governance.policies);
+    if !policies.blocks_may_concern(&intent(Action::Pull, name, &Object::Blob(*blob))) {
+        return false;
+    }
+    if policies.cut_by(Some(name), &[*blob]).is_some() {
+        return true;
+    }
+    let held = grounds.or_else(|| core.govern.leases.held(core, asking, name, blob));
+    if let Some(manifest) = held.and_then(BlobGrounds::manifest) {
+        return is_blocked(core, asking, candidate, &manifest).await;
+    }
+    let (asked, reached) = (name.clone(), *blob);
+    let read = move |shelf: &Shelf| shelf.catalog.listed_by(&asked, &reached, MANIFESTS_MAX);
+    let Some(Ok(listed)) = core.shelf.blocking(read).await else { return false };
+    let parts: Vec<_> = listed.into_iter().filter(|it| it.role != Role::Child).collect();
+    for part in &parts {
+        if !is_blocked(core, asking, candidate, &part.manifest).await {
+            return false;
+        }
+    }
+    !parts.is_empty()
+}
+
 /// Whether the caller may have a blob under a name, where it is not asked for by itself: as the source
 /// of a mount. What cannot be told is no.
 pub(crate) async fn may_read(
@@ -98,6 +170,9 @@ pub(crate) async fn may_read(
     blob: &Digest,
 ) -> bool {
     let intent = intent(Action::Pull, candidate.name(), &Object::Blob(*blob));
+    if asking.governance.policies.cut_by(Some(candidate.name()), &[*blob]).is_some() {
+        return false;
+    }
     !policy::needs_evaluation(asking.governance, asking.caller, &intent)
         || matches!(grounds(core, asking, candidate, blob).await, Ok(Some(_)))
 }

@@ -5,6 +5,7 @@
 
 mod admissions;
 mod blob;
+mod block;
 mod bytes;
 mod children;
 mod facts;
@@ -15,7 +16,8 @@ mod push;
 mod record;
 
 pub(crate) use admissions::Admissions;
-pub(crate) use blob::{grounds, may_read};
+pub(crate) use blob::{grounds, is_cut, may_read};
+pub(crate) use block::end_fills;
 pub(crate) use hide::shown;
 pub(crate) use leases::{LEASE_TTL, Leases};
 pub(crate) use push::{may_pull_manifest, pushed};
@@ -203,7 +205,7 @@ fn weigh(asking: Asking<'_>, case: Case<'_>, facts: &Facts) -> Evaluation {
 /// Whether what policies say may be served: nothing refuses, and nothing is missing.
 pub(crate) fn passes(asking: Asking<'_>, judged: &Judged) -> bool {
     let observes = asking.governance.policies.posture() == policy::Posture::Observe;
-    observes || judged.evaluation.verdict() == Verdict::Pass
+    (observes && !judged.evaluation.is_blocked()) || judged.evaluation.verdict() == Verdict::Pass
 }
 
 /// Microseconds are what the catalog keeps; a moment later is another one.

@@ -84,14 +84,14 @@ pub(super) async fn serve(
             }
             (what, CacheState::NONE)
         }
-        Target::Blob { digest, place, private_to, cache } => {
+        Target::Blob { digest, place, cache, .. } => {
             if let BlobPlace::Stored { blob, .. } = &place
                 && let Some(valid_for) = found.redirect.filter(|_| !is_head)
                 && let Some(what) = redirect(core, blob, valid_for).await
             {
                 return Ok(Served { what, cache, namespace, decision: Some(decision), warnings });
             }
-            let guard = Guard::new(core, view, permit, private_to.as_deref());
+            let guard = Guard::new(core, view, permit, &known.facts);
             let (answer, cache) = blob(core, ask.read, digest, place, cache, guard).await?;
             (What::Blob(answer), cache)
         }
@@ -317,10 +317,14 @@ impl BlobSource {
         bytes: impl Stream<Item = Result<Bytes, StreamError>> + Send + 'static,
     ) -> ByteStream {
         let seen = self.guard.generation;
-        let mut watch = Watch { guard: self.guard.clone(), seen, is_withdrawn: false };
-        ByteStream::new(bytes.map(move |next| match next {
-            Ok(_) if !watch.may_go_on() => Err(StreamError::Withdrawn),
-            next => next,
+        let watch = Watch { guard: self.guard.clone(), seen, is_withdrawn: false };
+        let both = (Box::pin(bytes), watch);
+        ByteStream::new(stream::unfold(both, |(mut bytes, mut watch)| async move {
+            let next = match bytes.next().await? {
+                Ok(_) if !watch.may_go_on().await => Err(StreamError::Withdrawn),
+                next => next,
+            };
+            Some((next, (bytes, watch)))
         }))
     }
 }
@@ -335,9 +339,10 @@ struct Guard {
 }
 
 impl Guard {
-    fn new(core: &Arc<Core>, view: &View, permit: Permit, private_to: Option<&str>) -> Self {
-        let private_to = private_to.map(str::to_owned);
-        let facts = Facts { private_to, digest: permit.object().copied(), ..Facts::default() };
+    fn new(core: &Arc<Core>, view: &View, permit: Permit, facts: &Facts) -> Self {
+        let (private_to, grounds) = (facts.private_to.clone(), facts.grounds);
+        let digest = permit.object().copied();
+        let facts = Facts { private_to, digest, grounds, ..Facts::default() };
         Self {
             core: core.clone(),
             caller: permit.caller().clone(),
@@ -345,6 +350,27 @@ impl Guard {
             facts,
             generation: view.generation,
         }
+    }
+}
+
+impl Guard {
+    /// Whether access is withdrawn, or a block stands against what is being sent. Other rules cut no pull
+    /// under way.
+    async fn is_withdrawn(&self, view: &View) -> bool {
+        let Self { core, caller, intent, facts, .. } = self;
+        let governance = &view.governance;
+        if !policy::still_allowed(governance, caller, intent, facts) {
+            return true;
+        }
+        let (Some(name), Some(blob)) = (&intent.name, &facts.digest) else { return false };
+        if !governance.policies.blocks_may_concern(intent) {
+            return false;
+        }
+        let Ok(found) = view.routes.locate(name.as_str(), None, None) else { return true };
+        let candidate = found.candidates.iter().find(|it| it.name() == name);
+        let Some(candidate) = candidate else { return true };
+        let asking = Asking { governance, caller, now: core.shelf.clock.now() };
+        govern::is_cut(core, asking, candidate, blob, facts.grounds).await
     }
 }
 
@@ -356,14 +382,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn may_go_on(&mut self) -> bool {
-        let guard = &self.guard;
-        if guard.core.generation() != self.seen && !self.is_withdrawn {
-            let view = guard.core.view();
+    async fn may_go_on(&mut self) -> bool {
+        if self.guard.core.generation() != self.seen && !self.is_withdrawn {
+            let view = self.guard.core.view();
             self.seen = view.generation;
-            let access = &view.governance.access;
-            self.is_withdrawn =
-                !policy::still_allowed(access, &guard.caller, &guard.intent, &guard.facts);
+            self.is_withdrawn = Box::pin(self.guard.is_withdrawn(&view)).await;
         }
         !self.is_withdrawn
     }

@@ -5,7 +5,7 @@ mod checks;
 #[cfg(test)]
 mod tests;
 
-use super::access;
+use super::{access, outranking};
 use jiff::Timestamp;
 use policy::cel::CelError;
 use policy::{
@@ -31,6 +31,8 @@ pub(super) fn build(set: &Set, problems: &mut Vec<Problem>) -> Policies {
         }
     }
     Policies::new(list, posture)
+        .with_waivers(outranking::waivers(set, problems))
+        .with_blocks(outranking::blocks(set, problems))
 }
 
 /// Where what is wrong with a document is collected.

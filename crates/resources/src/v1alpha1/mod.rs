@@ -6,6 +6,7 @@
 
 mod access_policy;
 mod artifact_policy;
+mod block;
 mod environment;
 mod hosted;
 mod identity_provider;
@@ -16,9 +17,11 @@ mod signer;
 mod store;
 mod upstream;
 mod virtual_repository;
+mod waiver;
 
 pub use access_policy::{AccessAction, AccessPolicySpec, AccessRule, Subject, SubjectKind};
 pub use artifact_policy::*;
+pub use block::{BlockMatch, BlockSpec};
 pub use environment::EnvironmentSpec;
 pub use hosted::{Hosted, Retention, Untagged};
 pub use identity_provider::{
@@ -35,3 +38,4 @@ pub use upstream::{
     Profile, Timeouts, UpstreamSpec, UpstreamTls,
 };
 pub use virtual_repository::{Member, Rewrite, Virtual};
+pub use waiver::{WaiverScope, WaiverSpec};
