@@ -2,7 +2,7 @@
 
 mod support;
 
-use plane::{KeepSettings, Method, Refusal};
+use plane::{Method, PrefetchRequest, Refusal};
 use std::time::Duration;
 use support::{Rig, Setup, collect, documents, set_of, through};
 use testkit::{FakeRegistry, Fault, Gate, Image, ImageSpec, Match};
@@ -186,10 +186,35 @@ async fn nothing_blocked_is_fetched_ahead_or_pushed() {
     let bad = registry.image("a/b", "bad", ImageSpec::layers([3000]));
     let text =
         documents(&registry.url(), "") + &block("repositories: [\"reg/a/**\", \"team/bad\"]");
-    let setup = Setup { keep: KeepSettings::default(), ..Setup::default() };
-    let rig = Rig::with(&(text + "---\n" + &support::hosted("")), setup).await;
+    let rig = Rig::with(&(text + "---\n" + &support::hosted("")), Setup::default()).await;
     is_blocked(rig.get(&through(&bad.tag_path())).await, "a pull");
+    assert_eq!(registry.requests().len(), 0, "nobody was asked");
+    let ahead = |reference: String| async {
+        let request = PrefetchRequest { references: vec![reference], platforms: Vec::new() };
+        let job = rig.plane.prefetch(request).await.unwrap();
+        let mut changes = rig.plane.job(&job.id).unwrap();
+        let ended = changes.wait_for(|view| view.state.is_final()).await.unwrap().clone();
+        ended.items[0].problem.clone().unwrap_or_default()
+    };
+    let why = ahead("reg/a/b:bad".to_owned()).await;
+    assert!(why.contains("denied by poisoned/block"), "{why}");
     assert_eq!(registry.requests().len(), 0, "nobody was asked");
     is_blocked(rig.push_image("team/bad", "v1", "x").await, "a push");
     assert!(rig.push_image("team/good", "v1", "x").await.is_ok());
+}
+
+#[tokio::test]
+async fn the_parts_of_what_is_blocked_by_digest_are_not_fetched_ahead() {
+    let registry = FakeRegistry::start().await;
+    let bad = registry.image("a/b", "bad", ImageSpec::layers([3000]));
+    let text = documents(&registry.url(), "") + &block(&format!("digests: [\"{}\"]", bad.digest));
+    let rig = Rig::with(&text, Setup::default()).await;
+    let request =
+        PrefetchRequest { references: vec!["reg/a/b:bad".to_owned()], platforms: Vec::new() };
+    let job = rig.plane.prefetch(request).await.unwrap();
+    let mut changes = rig.plane.job(&job.id).unwrap();
+    let ended = changes.wait_for(|view| view.state.is_final()).await.unwrap().clone();
+    let why = ended.items[0].problem.clone().unwrap_or_default();
+    assert!(why.contains("denied by poisoned/block"), "{why}");
+    assert_eq!(registry.count(|seen| seen.path.contains("/blobs/")), 0);
 }

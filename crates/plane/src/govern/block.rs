@@ -1,12 +1,14 @@
 //! Blocks that come into force while something is being downloaded. Bodies that are being sent look for
 //! themselves ([`crate::pipeline`]); a download has no request to ask, so it is asked about here.
 
-use super::is_cut;
-use crate::candidates::Asking;
+use super::{Case, is_cut, judge};
+use crate::answer::ManifestContent;
+use crate::candidates::{Asking, Candidate, intent};
 use crate::plane::Core;
+use crate::refusal::Refusal;
 use crate::view::View;
-use oci::{Digest, Name};
-use policy::Caller;
+use oci::{Digest, Name, Reference};
+use policy::{Action, Caller, Object};
 use std::sync::Arc;
 
 /// What those who wait for it are told.
@@ -35,4 +37,46 @@ async fn is_blocked(core: &Arc<Core>, view: &View, name: &Name, digest: &Digest)
     let now = core.shelf.clock.now();
     let asking = Asking { governance: &view.governance, caller: &caller, now };
     is_cut(core, asking, candidate, digest, None).await
+}
+
+/// That no block stands against what is to be fetched ahead, as far as the question alone tells.
+///
+/// # Errors
+/// The refusal, in one line.
+pub(crate) fn may_fetch(
+    core: &Core,
+    candidate: &Candidate,
+    reference: &Reference,
+) -> Result<(), String> {
+    let (view, caller) = (core.view(), Caller::system());
+    let intent = intent(Action::Pull, candidate.name(), &Object::Manifest(reference.clone()));
+    let now = core.shelf.clock.now();
+    let judged = policy::judge_intent(&view.governance, &caller, &intent, candidate.place(), now);
+    judged.map_err(|denial| denial.message())
+}
+
+/// The same of a manifest that is here, before its blobs are fetched.
+///
+/// # Errors
+/// The refusal, in one line.
+pub(crate) async fn may_fetch_parts(
+    core: &Arc<Core>,
+    candidate: &Candidate,
+    reference: &Reference,
+    content: &Arc<ManifestContent>,
+) -> Result<(), String> {
+    let (view, caller) = (core.view(), Caller::system());
+    let intent = intent(Action::Pull, candidate.name(), &Object::Manifest(reference.clone()));
+    if !view.governance.policies.blocks_may_concern(&intent) {
+        return Ok(());
+    }
+    let now = core.shelf.clock.now();
+    let asking = Asking { governance: &view.governance, caller: &caller, now };
+    let judged = judge(core, asking, Case { candidate, intent: &intent, content }).await;
+    match judged.evaluation.is_blocked() {
+        true => {
+            Err(Refusal::from(policy::refused(&caller, &intent, &judged.evaluation)).to_string())
+        }
+        false => Ok(()),
+    }
 }

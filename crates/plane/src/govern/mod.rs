@@ -17,7 +17,7 @@ mod record;
 
 pub(crate) use admissions::Admissions;
 pub(crate) use blob::{grounds, is_cut, may_read};
-pub(crate) use block::end_fills;
+pub(crate) use block::{end_fills, may_fetch, may_fetch_parts};
 pub(crate) use hide::shown;
 pub(crate) use leases::{LEASE_TTL, Leases};
 pub(crate) use push::{may_pull_manifest, pushed};

@@ -5,6 +5,7 @@ use super::{Held, JobState, PrefetchRequest};
 use crate::admin::AdminError;
 use crate::candidates::{Candidate, Found, Located};
 use crate::fill::FillReader;
+use crate::govern;
 use crate::hosted;
 use crate::pipeline::{self, Brought};
 use crate::plane::Core;
@@ -180,6 +181,7 @@ async fn holder(
 ) -> Result<Holder, String> {
     let mut absent = None;
     for candidate in candidates {
+        govern::may_fetch(core, &candidate, reference)?;
         let holder = match candidate {
             Candidate::Remote(located) => {
                 let resolved = core.resolver.resolve(&located, reference, Class::Prefetch).await;
@@ -209,11 +211,13 @@ async fn manifests(
     blobs: &mut Vec<Descriptor>,
 ) -> Result<Digest, String> {
     let mut top = None;
+    let candidate = Candidate::Remote(located.clone());
     let mut waiting = vec![(reference.clone(), 0usize)];
     while let Some((reference, depth)) = waiting.pop() {
         let resolved = core.resolver.resolve(located, &reference, Class::Prefetch).await;
         let resolved = resolved.map_err(|refusal: Refusal| refusal.to_string())?;
         let content = resolved.content;
+        govern::may_fetch_parts(core, &candidate, &reference, &content).await?;
         top.get_or_insert(content.digest);
         let parsed = Manifest::parse(&content.bytes, Some(&content.media_type));
         let parsed = parsed.map_err(|error| error.to_string())?;
