@@ -158,9 +158,7 @@ fn expression(text: &str) -> Result<(), String> {
 }
 
 fn digest(text: &str) -> Result<(), String> {
-    oci::Digest::parse(text).map(drop).map_err(|error| {
-        format!("not a digest ({error}); write it as sha256: and 64 hexadecimal digits")
-    })
+    oci::Digest::parse(text).map(drop).map_err(|error| format!("not a digest: {error}"))
 }
 
 fn short_text(text: &str) -> Result<(), String> {

@@ -121,12 +121,45 @@ fn every_error_names_file_line_field_and_the_nearest_name() {
         ),
         (
             with_spec("Repositroy", "spec: {}\n"),
-            "a.yaml:2:7: kind: \"Repositroy\" is not one of: AccessPolicy, ArtifactPolicy, Environment, \
-             IdentityProvider, Plane, Repository, Signer, Upstream; did you mean `Repository`?",
+            "a.yaml:2:7: kind: \"Repositroy\" is not one of: AccessPolicy, ArtifactPolicy, Block, \
+             Environment, IdentityProvider, Plane, Repository, Signer, Upstream, Waiver; did you mean `Repository`?",
         ),
         (
-            with_spec("Waiver", "spec: {}\n"),
-            "a.yaml:2:7: kind: Waiver is not enforced by this version; remove it or upgrade",
+            with_spec("TrustRoot", "spec: {}\n"),
+            "a.yaml:2:7: kind: TrustRoot is not enforced by this version; remove it or upgrade",
+        ),
+        (
+            with_spec(
+                "Waiver",
+                "spec: { scope: { rules: [owners] }, reason: r, requestedBy: A, approvedBy: a, \
+                    expires: 2027-01-01T00:00:00Z }\n",
+            ),
+            "a.yaml:4:16: spec.scope: say for what it is waived: digests or repositories\n\
+             a.yaml:4:26: spec.scope.rules[0]: write policy/rule; `owners/*` are all rules of a policy\n\
+             a.yaml:4:76: spec.approvedBy: nobody approves what they asked for; name another one",
+        ),
+        (
+            with_spec(
+                "Waiver",
+                "spec: { scope: { rules: [a/b], repositories: ['**'] }, reason: r }\n",
+            ),
+            "a.yaml:4:7: spec.approvedBy: required field is missing\n\
+             a.yaml:4:7: spec.expires: required field is missing\n\
+             a.yaml:4:7: spec.requestedBy: required field is missing",
+        ),
+        (
+            with_spec("Block", "spec: { match: {}, reason: r }\n"),
+            "a.yaml:4:16: spec.match: a block of everything would stop every cluster: say what is \
+             blocked; all of a plane is repositories: [\"**\"]",
+        ),
+        (
+            with_spec("Block", "spec: { match: { digests: [sha256:x] }, reason: r }\n"),
+            "a.yaml:4:28: spec.match.digests[0]: not a digest: a sha256 digest has 64 characters of \
+             lower-case hex after the colon",
+        ),
+        (
+            with_spec("Block", "spec: { match: { packages: [xz] }, reason: r }\n"),
+            "a.yaml:4:18: spec.match.packages: not enforced by this version; remove it or upgrade",
         ),
         (
             "apiVersion: v1\nkind: ConfigMap\n".to_owned(),
