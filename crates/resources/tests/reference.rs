@@ -72,7 +72,7 @@ fn examples(document: &str) -> Vec<String> {
 #[test]
 fn the_examples_can_be_put_in_force() {
     for (name, document, count) in [
-        ("resources.md", REFERENCE, 9),
+        ("resources.md", REFERENCE, 11),
         ("policies.md", include_str!("../../../docs/guides/policies.md"), 3),
         ("identity.md", include_str!("../../../docs/guides/identity.md"), 3),
         ("README.md", include_str!("../../../README.md"), 3),
