@@ -34,7 +34,8 @@ triple=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
-cargo build --release --locked --quiet --target "$triple" "${targets[@]/#/--bin=}"
+cp ../Cargo.lock Cargo.lock
+cargo build --release --quiet --target "$triple" "${targets[@]/#/--bin=}"
 
 corpus="$cache/fuzz-corpus"
 python3 seeds.py "$corpus/seeds"
