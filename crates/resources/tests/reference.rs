@@ -74,7 +74,7 @@ fn the_examples_can_be_put_in_force() {
     for (name, document, count) in [
         ("resources.md", REFERENCE, 9),
         ("policies.md", include_str!("../../../docs/guides/policies.md"), 3),
-        ("identity.md", include_str!("../../../docs/guides/identity.md"), 3),
+        ("identity.md", include_str!("../../../docs/guides/identity.md"), 4),
         ("README.md", include_str!("../../../README.md"), 3),
         ("clients.md", include_str!("../../../docs/guides/clients.md"), 2),
         ("storage.md", include_str!("../../../docs/guides/storage.md"), 1),
