@@ -44,6 +44,7 @@ pub(crate) struct Failure {
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
+    is_senseless: bool,
 }
 
 impl Failure {
@@ -63,7 +64,7 @@ impl Failure {
     }
 
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), causes: Vec::new(), hint: None }
+        Self { exit, message: message.into(), causes: Vec::new(), hint: None, is_senseless: false }
     }
 
     /// Adds an error and everything below it, without saying anything twice.
@@ -83,6 +84,22 @@ impl Failure {
     /// Adds what to do.
     pub(crate) fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// It was the question that made no sense.
+    pub(crate) fn senseless(mut self) -> Self {
+        self.is_senseless = true;
+        self
+    }
+
+    /// Where a no would be taken for an answer, and is none: who was not allowed to ask knows nothing.
+    pub(crate) fn no_verdict(mut self) -> Self {
+        self.exit = match self.exit {
+            Exit::No if self.is_senseless => Exit::Usage,
+            Exit::No => Exit::CannotTell,
+            other => other,
+        };
         self
     }
 
@@ -107,6 +124,11 @@ impl Failure {
             Some(hint) => format!("{}; {}", self.one_line(), hint.replace('\n', "; ")),
             None => self.one_line(),
         }
+    }
+
+    /// For those who keep the first line of what is said, such as the kubelet.
+    pub(crate) fn in_one_line(self) -> Self {
+        Self { message: self.whole(), causes: Vec::new(), hint: None, ..self }
     }
 
     /// Prints it, and gives the status to end with.

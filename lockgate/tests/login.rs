@@ -196,7 +196,7 @@ async fn passwords_and_tokens_are_taken_from_standard_input_and_from_ci() {
     let none = site.setup.run(&ci).await.expect(1);
     assert!(none.stderr.contains("id-token: write") && none.stderr.contains("id_tokens"));
     let mut gitlab = site.setup.command(&ci);
-    gitlab.env("LOCKGATE_ID_TOKEN", site.issuer.token(&[("aud", json!("lockgate"))]));
+    gitlab.env("LOCKGATE_ID_TOKEN", site.issuer.token(&[("aud", json!("ci"))]));
     ran(gitlab).await.expect(0);
     let mut github = site.setup.command(&ci);
     github.env(
@@ -205,7 +205,7 @@ async fn passwords_and_tokens_are_taken_from_standard_input_and_from_ci() {
     );
     github.env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-the-job");
     ran(github).await.expect(0);
-    assert!(site.issuer.asked().iter().any(|line| line.ends_with("audience=lockgate")));
+    assert!(site.issuer.asked().iter().any(|line| line.ends_with("audience=127.0.0.1")));
     assert_eq!(site.pull(&path).await, 200);
 }
 
@@ -272,8 +272,9 @@ async fn credentials_do_not_go_where_an_answer_sends_them() {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut head = [0; 4096];
             let _ = stream.read(&mut head).await;
-            let body = json!({ "service": "lockgate", "tokenEndpoint": endpoint, "login": [] })
-                .to_string();
+            let body =
+                json!({ "service": "sts.example.test", "tokenEndpoint": endpoint, "login": [] })
+                    .to_string();
             let answer = format!(
                 "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
                 body.len()

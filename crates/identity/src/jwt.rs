@@ -210,7 +210,7 @@ pub(crate) fn judge(claims: &Claims, expected: &Expected<'_>) -> Result<Timestam
     let ends = time("exp")?.ok_or_else(|| wrong("the token never ends; exp is needed"))?;
     let later = |at: Timestamp| at.checked_add(expected.skew).unwrap_or(Timestamp::MAX);
     if later(ends) <= expected.now {
-        return Err(wrong(&format!("the token ended at {ends}")));
+        return Err(wrong(&format!("the token expired at {ends}")));
     }
     for name in ["nbf", "iat"] {
         if time(name)?.is_some_and(|at| at > later(expected.now)) {

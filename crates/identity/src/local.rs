@@ -212,7 +212,7 @@ impl Users {
         let hash = hash_token(token);
         verify_slices_are_equal(hash.as_bytes(), robot.hash.as_bytes()).map_err(|_| wrong())?;
         if robot.expires <= now {
-            let reason = format!("the robot token ended at {}; make a new one", robot.expires);
+            let reason = format!("the robot token expired at {}; make a new one", robot.expires);
             return Err(IdentifyError::wrong(reason));
         }
         let user = self.users.get(&robot.user).ok_or_else(wrong)?;

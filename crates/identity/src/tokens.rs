@@ -181,7 +181,7 @@ impl TokenKeys {
             ends = ends.min(bound);
         }
         if ends <= now {
-            return Err(IdentifyError::wrong("the credential has ended"));
+            return Err(IdentifyError::wrong(format!("the credential expired at {ends}")));
         }
         let key = self.signing_key(now).ok_or_else(|| unavailable("there is no key"))?;
         let header = Header {
@@ -362,7 +362,7 @@ fn rotated(dir: &Path, now: Timestamp) -> Result<Vec<Arc<SigningKey>>, Error> {
 
 /// Judges times and audience; when it ends.
 fn judge(claims: &Claims, service: &str, now: Timestamp) -> Result<Timestamp, IdentifyError> {
-    let wrong = IdentifyError::wrong;
+    let wrong = |reason: &str| IdentifyError::wrong(reason);
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     if text("iss") != Some(ISSUER) || text("aud") != Some(service) {
         return Err(wrong("the token is not for this service"));
@@ -373,7 +373,7 @@ fn judge(claims: &Claims, service: &str, now: Timestamp) -> Result<Timestamp, Id
     };
     let expires = time("exp").ok_or_else(|| wrong("the token never ends"))?;
     if expires <= now {
-        return Err(wrong("the token has ended; get a new one"));
+        return Err(wrong(&format!("the token expired at {expires}; get a new one")));
     }
     let latest = now.checked_add(SKEW).unwrap_or(now);
     if time("iat").is_none_or(|at| at > latest) {

@@ -5,10 +5,15 @@ use crate::local::{self, TOKEN_PREFIX, Token, User, UsersFile, hash_password, ha
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a command waits for another one that changes the same file.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A file of users, read whole and written whole.
 #[derive(Debug)]
@@ -78,6 +83,22 @@ impl UserFile {
         local::parse(&bytes).map_err(|problem| Error::file(path, problem))?;
         let content = local::read(&bytes).map_err(|problem| Error::file(path, problem))?;
         Ok(Self { path: path.to_owned(), content })
+    }
+
+    /// Reads a file, changes it and writes it, alone: of two who do this at once, the second sees what the
+    /// first has done. Blocks until others are done, for a while. The lock is a file beside it.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, somebody holds it too long, or the change says no.
+    pub fn change<T>(
+        path: &Path,
+        change: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _lock = lock(path)?;
+        let mut file = Self::open(path)?;
+        let result = change(&mut file)?;
+        file.save()?;
+        Ok(result)
     }
 
     /// What stands in it.
@@ -179,7 +200,8 @@ impl UserFile {
         }
     }
 
-    /// Writes the file, whole and for its owner alone, or not at all.
+    /// Writes the file, whole and for its owner alone, or not at all. For files that nobody else knows of:
+    /// where others may change it too, [`UserFile::change`] is the way.
     ///
     /// # Errors
     /// When it cannot be written, or would hold something wrong.
@@ -190,6 +212,7 @@ impl UserFile {
         let mut part = self.path.clone().into_os_string();
         part.push(".part");
         let part = PathBuf::from(part);
+        // Of one who was killed; whoever holds the lock is alone.
         let _ = fs::remove_file(&part);
         let mut file = OpenOptions::new()
             .write(true)
@@ -210,6 +233,29 @@ impl UserFile {
     fn user(&mut self, name: &str) -> Result<&mut User, Error> {
         let mut all = self.content.users.iter_mut();
         all.find(|user| user.name == name).ok_or_else(|| no_user(name))
+    }
+}
+
+/// The lock of a file of users, until it is dropped. Its file stays: whoever removed it would let two in.
+fn lock(path: &Path) -> Result<File, Error> {
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(".lock");
+    let beside = PathBuf::from(beside);
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(false).mode(0o600).open(&beside);
+    let lock = opened.map_err(|error| Error::file(&beside, error))?;
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::file(path, "another command is changing it"));
+            }
+            Err(TryLockError::Error(error)) => return Err(Error::file(&beside, error)),
+        }
     }
 }
 

@@ -37,7 +37,8 @@ impl FromStr for Platform {
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => return Err(PlatformError(text.chars().take(64).collect())),
         };
-        if parts.iter().any(|part| part.is_empty()) {
+        let is_odd = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-');
+        if parts.iter().any(|part| part.is_empty() || part.len() > 64 || part.contains(is_odd)) {
             return Err(PlatformError(text.chars().take(64).collect()));
         }
         Ok(Self {
@@ -71,5 +72,7 @@ mod tests {
         assert!(!exact.matches(&"linux/arm/v6".parse().unwrap()));
         assert!("linux".parse::<Platform>().is_err());
         assert!("a//b".parse::<Platform>().is_err());
+        assert!("linux/amd64\n/v2".parse::<Platform>().is_err());
+        assert!(format!("linux/{}", "a".repeat(65)).parse::<Platform>().is_err());
     }
 }

@@ -97,7 +97,9 @@ pub fn select(specs: &[RangeSpec], size_bytes: u64) -> Selection {
     if ranges.is_empty() {
         return Selection::Unsatisfiable;
     }
-    if ranges.len() > 1 && ranges.iter().map(ByteRange::len).sum::<u64>() > size_bytes {
+    // A size may be what somebody says it is, so that the sum need not fit its type.
+    let total: u128 = ranges.iter().map(|range| u128::from(range.len())).sum();
+    if ranges.len() > 1 && total > u128::from(size_bytes) {
         return Selection::Whole;
     }
     Selection::Ranges(ranges)
@@ -152,6 +154,12 @@ mod tests {
             Some(specs) => select(&specs, size),
             None => Selection::Whole,
         }
+    }
+
+    #[test]
+    fn ranges_of_the_largest_size_add_up() {
+        let specs = parse("bytes=0-4,7-,-3").unwrap();
+        assert_eq!(select(&specs, u64::MAX), Selection::Whole);
     }
 
     #[test]

@@ -207,16 +207,7 @@ impl<'a> Check<'a> {
             .await;
         if result.verdict == "Allow" || result.verdict == "Warn" {
             result.children = self.children(candidate, &resolved.content).await;
-            let refused = result.children.iter().filter(|it| it.verdict == "Deny").count();
-            if refused > 0 && refused == result.children.len() {
-                "Deny".clone_into(&mut result.verdict);
-                result.message =
-                    format!("every platform is refused: {}", result.children[0].message);
-            } else if refused > 0 {
-                "Warn".clone_into(&mut result.verdict);
-                result.message =
-                    format!("{refused} of {} platforms would be refused", result.children.len());
-            }
+            sum_up(&mut result);
         }
         result
     }
@@ -361,6 +352,24 @@ impl<'a> Check<'a> {
     }
 }
 
+/// What an index is that may be had itself: a no for each of its platforms is a no, and one of which nobody
+/// can tell makes it something nobody can tell.
+fn sum_up(index: &mut CheckResult) {
+    let of = |verdict: &str| {
+        let mut all = index.children.iter().filter(|it| it.verdict == verdict);
+        (all.clone().count(), all.next().map(|it| it.message.clone()).unwrap_or_default())
+    };
+    let ((denied, denial), (unknown, why)) = (of("Deny"), of("CannotTell"));
+    let all = index.children.len();
+    let (verdict, message) = match (denied, unknown) {
+        (0, 0) => return,
+        (_, 1..) => ("CannotTell", format!("{unknown} of {all} platforms cannot be told: {why}")),
+        (_, 0) if denied == all => ("Deny", format!("every platform is refused: {denial}")),
+        (_, 0) => ("Warn", format!("{denied} of {all} platforms would be refused")),
+    };
+    (index.verdict, index.message) = (verdict.to_owned(), message);
+}
+
 async fn resolve(
     core: &Arc<Core>,
     candidate: &Candidate,
@@ -406,6 +415,41 @@ fn split(text: &str) -> Result<(&str, Reference), String> {
         _ => {
             let tag = Tag::parse("latest").map_err(|error| bad(&error))?;
             Ok((text, Reference::Tag(tag)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_what_its_platforms_are() {
+        let of = |verdicts: &[&str]| {
+            let mut index = plain("a", "Allow", "permitted".to_owned());
+            let child = |verdict: &&str| plain("a@b", verdict, format!("because {verdict}"));
+            index.children = verdicts.iter().map(child).collect();
+            sum_up(&mut index);
+            (index.verdict, index.message)
+        };
+        for (verdicts, verdict, message) in [
+            (&[][..], "Allow", "permitted"),
+            (&["Allow", "Warn"], "Allow", "permitted"),
+            (&["Allow", "Deny"], "Warn", "1 of 2 platforms would be refused"),
+            (&["Deny", "Deny"], "Deny", "every platform is refused: because Deny"),
+            (&["CannotTell"], "CannotTell", "1 of 1 platforms cannot be told: because CannotTell"),
+            (
+                &["Allow", "CannotTell"],
+                "CannotTell",
+                "1 of 2 platforms cannot be told: because CannotTell",
+            ),
+            (
+                &["Deny", "CannotTell"],
+                "CannotTell",
+                "1 of 2 platforms cannot be told: because CannotTell",
+            ),
+        ] {
+            assert_eq!(of(verdicts), (verdict.to_owned(), message.to_owned()), "{verdicts:?}");
         }
     }
 }

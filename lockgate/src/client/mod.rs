@@ -252,6 +252,7 @@ fn told(status: StatusCode, problem: &Problem, name: &str) -> Failure {
     let failure =
         if status.is_client_error() { Failure::no(message) } else { Failure::cannot_tell(message) };
     match status {
+        StatusCode::BAD_REQUEST => failure.senseless(),
         StatusCode::UNAUTHORIZED => failure.hint(
             "log in: `lockgate login URL`; on the plane's own machine its socket needs no login: use \
              --data-dir instead of --plane",

@@ -28,8 +28,6 @@ const TOLD_CHARS_MAX: usize = 300;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Discovery {
-    /// The audience of its tokens, and by custom of those that are shown to it.
-    pub(crate) service: String,
     token_endpoint: Url,
     /// How people can log in.
     #[serde(default)]

@@ -42,6 +42,10 @@ struct Request {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
+        self.answered().map_err(Failure::in_one_line)
+    }
+
+    fn answered(self) -> Result<Exit, Failure> {
         let mut text = String::new();
         let read = std::io::stdin().take(REQUEST_MAX_BYTES).read_to_string(&mut text);
         read.map_err(|error| Failure::no("the request cannot be read").because(&error))?;

@@ -72,7 +72,7 @@ pub(crate) struct Token {
     #[arg(long, value_name = "ID")]
     id: String,
     /// How long it is good for, such as 90d
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     expires: String,
     /// What it stands for: User, CI or Node
     #[arg(long, value_name = "KIND")]
@@ -133,14 +133,17 @@ fn change(
     at: &FileFlag,
     change: impl FnOnce(&mut UserFile) -> Result<(), identity::Error>,
 ) -> Result<Exit, Failure> {
-    let mut file = open(at)?;
-    change(&mut file).map_err(|error| Failure::no(error.to_string()))?;
-    save(&file)?;
-    Ok(Exit::Yes)
+    changed(at, change).map(|()| Exit::Yes)
 }
 
-fn save(file: &UserFile) -> Result<(), Failure> {
-    file.save().map_err(|error| Failure::no("the users cannot be written").because(&error))
+fn changed<T>(
+    at: &FileFlag,
+    change: impl FnOnce(&mut UserFile) -> Result<T, identity::Error>,
+) -> Result<T, Failure> {
+    UserFile::change(&at.file, change).map_err(|error| match error {
+        identity::Error::User(text) => Failure::no(text),
+        error => Failure::no("the users cannot be changed").because(&error),
+    })
 }
 
 /// One line of standard input, which is no terminal: there everybody would see it.
@@ -167,13 +170,16 @@ impl Token {
     fn make(self) -> Result<Exit, Failure> {
         let lasting = resources::parse_duration(&self.expires)
             .map_err(|error| Failure::usage(format!("--expires: {error}")))?;
+        if lasting.as_secs() == 0 {
+            return Err(Failure::usage("--expires: the token would end at once")
+                .hint("say how long it is good for, such as 90d"));
+        }
         let lasting = SignedDuration::try_from(lasting)
             .map_err(|error| Failure::usage("--expires is too long").because(&error))?;
         let expires = Timestamp::now().checked_add(lasting);
         let expires =
             expires.map_err(|error| Failure::usage("--expires is too long").because(&error))?;
         let expires = Timestamp::from_second(expires.as_second()).unwrap_or(expires);
-        let mut file = open(&self.at)?;
         let new = NewToken {
             id: self.id,
             expires,
@@ -182,9 +188,7 @@ impl Token {
             repositories: self.repositories,
             description: self.description,
         };
-        let token = file.make_token(&self.name, new);
-        let token = token.map_err(|error| Failure::no(error.to_string()))?;
-        save(&file)?;
+        let token = changed(&self.at, |file| file.make_token(&self.name, new))?;
         output::headed(
             "note",
             output::CYAN,

@@ -103,7 +103,7 @@ impl Issuer {
     pub(crate) fn document(&self, name: &str, jwks_file: &str) -> String {
         format!(
             "apiVersion: lockgate.dev/v1alpha1\nkind: IdentityProvider\nmetadata: {{ name: {name} }}\n\
-             spec:\n  oidc:\n    issuer: {}\n    audiences: [{CLIENT}, lockgate]\n    jwksFile: {jwks_file}\n    \
+             spec:\n  oidc:\n    issuer: {}\n    audiences: [{CLIENT}, 127.0.0.1, ci]\n    jwksFile: {jwks_file}\n    \
              login: {{ clientId: {CLIENT}, scopes: [email] }}\n",
             self.url()
         )

@@ -184,7 +184,7 @@ tokens_that_are_not_good() {
   local claims='{"iss":"https://oidc.example.test","aud":"lockgate","sub":"42","email":"bob@example.test","email_verified":true}'
   same 'a good token is exchanged' 200 "$(token_status token "$(secret oidc)")"
   same 'an expired token is not' 401 "$(token_status token "$("${sign[@]}" -600 "$claims")")"
-  contains 'and the answer says so' 'the token ended at' "$(cat "$out/answer")"
+  contains 'and the answer says so' 'the token expired at' "$(cat "$out/answer")"
   same 'one of another key is not' 401 "$(token_status token "$("$here/identities.py" token "$out/stranger.key" k1 3600 "$claims")")"
   same 'one for another audience is not' 401 "$(token_status token "$("${sign[@]}" 3600 "${claims/lockgate/other}")")"
   same 'a wrong password is not' 401 "$(token_status alice wrong)"

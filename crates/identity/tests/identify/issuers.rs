@@ -108,7 +108,7 @@ fn bad_heads(issuer: &Issuer) -> Vec<Bad> {
 fn bad_claims(issuer: &Issuer) -> Vec<Bad> {
     let said = |claims: Value| issuer.token_saying(claims);
     vec![
-        ("ended", said(json!({ "exp": NOW - 31 })), "ended"),
+        ("expired", said(json!({ "exp": NOW - 31 })), "expired at "),
         ("never ending", said(json!({ "exp": null })), "exp"),
         ("ending some time", said(json!({ "exp": "2100-01-01" })), "exp is no time"),
         ("ending beyond time", said(json!({ "exp": 1e300 })), "exp is no time"),

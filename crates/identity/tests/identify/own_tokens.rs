@@ -80,7 +80,8 @@ fn a_token_ends_and_never_after_what_was_shown_for_it() {
     let keys = TokenKeys::open(dir.path(), now()).unwrap();
     let token = issue(&keys, Some(&alice()), now());
     holder(&keys, &token, later(299)).unwrap();
-    holder(&keys, &token, later(300)).unwrap_err();
+    let ended = holder(&keys, &token, later(300)).unwrap_err().to_string();
+    assert!(ended.contains(&format!("expired at {}", later(300))), "{ended}");
     // The clock that made it was ahead, by no more than clocks may be.
     holder(&keys, &token, later(-60)).unwrap();
     holder(&keys, &token, later(-61)).unwrap_err();

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:\n  lockgate check docker.io/library/nginx:1.27\n  \
         lockgate check docker.io/library/nginx:latest --env prod --as system:serviceaccount:shop:web\n  \
         lockgate check --resources ./resources --as ci:corp/app@refs/tags/v1 -o sarif ghcr.io/corp/app:v1\n\n\
-        Exit status: 0 allowed (perhaps with a warning), 1 denied, 2 cannot tell. With --resources no plane\n\
+        Exit status: 0 allowed (perhaps with a warning), 1 denied, 2 cannot tell, 64 no question. With --resources no plane\n\
         has to run; manifests are asked of the upstreams, and nothing is kept.")]
 pub(crate) struct Args {
     /// What is asked for, as clients write it: name:tag or name@digest
@@ -90,7 +90,8 @@ async fn check(args: Args) -> Result<Exit, Failure> {
         None => {
             let body = serde_json::to_value(&request)
                 .map_err(|error| Failure::cannot_tell("the question").because(&error))?;
-            Api::find(&args.plane)?.post("checks", Some(&body)).await?
+            let api = Api::find(&args.plane).map_err(Failure::no_verdict)?;
+            api.post("checks", Some(&body)).await.map_err(Failure::no_verdict)?
         }
     };
     out(&match args.output {

@@ -1,15 +1,44 @@
 //! The kubelet: image credential provider with service account tokens (KEP-4412).
 
 use super::{Printed, Wanted};
+use crate::exit::Failure;
+use crate::output::clean;
+use std::fmt::Write;
 
 /// The audience that tokens for us have, if nothing else is said.
 pub(super) const AUDIENCE: &str = "lockgate";
 
+/// The images that it is asked for: those of the planes' hosts, if nothing else is said. The form is the
+/// kubelet's: `*` for a label of the host, or a part of one, and never for the whole host.
+pub(super) fn match_images(said: Vec<String>, wanted: &Wanted) -> Result<Vec<String>, Failure> {
+    if said.is_empty() {
+        return Ok(wanted.planes.iter().map(|it| it.authority.clone()).collect());
+    }
+    for pattern in &said {
+        let host = pattern.split('/').next().unwrap_or_default();
+        let (labels, port) = host.split_once(':').unwrap_or((host, "0"));
+        let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "*.-_:/".contains(c);
+        let says_something = labels.contains(|c: char| c.is_ascii_alphanumeric());
+        let has_labels = labels.split('.').all(|label| !label.is_empty());
+        if !(pattern.chars().all(is_part) && is_port && says_something && has_labels) {
+            let problem = format!("--match-images {}: no host of images", clean(pattern));
+            return Err(Failure::usage(problem).hint(
+                "write a host without a scheme, such as plane.example.com:5050, *.plane.example.com or \
+                 plane.example.com/team",
+            ));
+        }
+    }
+    Ok(said)
+}
+
 /// The CredentialProviderConfig, with what goes beside it.
-pub(super) fn credential_provider(wanted: &Wanted, audience: &str, cluster: &str) -> Printed {
-    let hosts: Vec<String> = wanted.planes.iter().map(|it| it.authority.clone()).collect();
-    let images: Vec<String> = hosts.iter().map(|host| format!("      - \"{host}\"\n")).collect();
-    let images = images.concat();
+pub(super) fn credential_provider(images: &[String], audience: &str, cluster: &str) -> Printed {
+    let images = images.iter().fold(String::new(), |mut list, image| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(list, "      - \"{image}\"");
+        list
+    });
     let file = format!(
         "# For the kubelet 1.34 and later (KubeletServiceAccountTokenForCredentialProviders).\n\
          # Tested: by the kubelet's own code of 1.37, with tokens of a real API server.\n\

@@ -56,6 +56,10 @@ pub(crate) struct Args {
     /// kubelet: what the cluster is called in the plane's resources
     #[arg(long, value_name = "NAME", default_value = "my-cluster")]
     cluster: String,
+    /// kubelet: images for which it asks, as matchImages has them: a host with * for labels of it, a port,
+    /// the beginning of a path; repeatable [default: the hosts of the planes]
+    #[arg(long, value_name = "PATTERN")]
+    match_images: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,9 +122,16 @@ impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let engine = self.engine;
         let (audience, cluster) = (quotable(&self.audience)?, quotable(&self.cluster)?);
+        let images = self.match_images.clone();
+        if engine != Engine::Kubelet && !images.is_empty() {
+            return Err(Failure::usage("--match-images is for the kubelet alone"));
+        }
         let wanted = self.wanted()?;
         let printed = match engine {
-            Engine::Kubelet => kubelet::credential_provider(&wanted, &audience, &cluster),
+            Engine::Kubelet => {
+                let images = kubelet::match_images(images, &wanted)?;
+                kubelet::credential_provider(&images, &audience, &cluster)
+            }
             engine => print(engine, &wanted)?,
         };
         for note in printed.notes.iter().chain(&general_notes(&wanted)) {
@@ -164,7 +175,8 @@ fn print(engine: Engine, wanted: &Wanted) -> Result<Printed, Failure> {
         Engine::Kind => Ok(kubernetes::kind(wanted)),
         Engine::Talos => Ok(kubernetes::talos(wanted)),
         Engine::Kubelet => {
-            Ok(kubelet::credential_provider(wanted, kubelet::AUDIENCE, "my-cluster"))
+            let images = kubelet::match_images(Vec::new(), wanted)?;
+            Ok(kubelet::credential_provider(&images, kubelet::AUDIENCE, "my-cluster"))
         }
     }
 }

@@ -11,6 +11,7 @@ fn wanted(registries: &[&str], planes: &[&str], ca_file: Option<&str>) -> Wanted
         dial_timeout: "3s".to_owned(),
         audience: kubelet::AUDIENCE.to_owned(),
         cluster: "my-cluster".to_owned(),
+        match_images: Vec::new(),
     };
     args.wanted().unwrap()
 }
@@ -138,7 +139,8 @@ fn forms_that_were_not_tested_say_so() {
 #[test]
 fn the_kubelets_provider_answers_for_every_plane_with_the_pods_token() {
     let wanted = wanted(&[], &["https://a.example:5050", "https://b.example"], None);
-    let file = kubelet::credential_provider(&wanted, "plane", "east").file;
+    let images = kubelet::match_images(Vec::new(), &wanted).unwrap();
+    let file = kubelet::credential_provider(&images, "plane", "east").file;
     assert_eq!(
         lines(&file),
         "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n  \
@@ -162,6 +164,22 @@ fn the_kubelets_provider_answers_for_every_plane_with_the_pods_token() {
 }
 
 #[test]
+fn the_kubelet_may_ask_for_other_hosts() {
+    let wanted = wanted(&[], TLS, None);
+    let images = |patterns: &[&str]| {
+        kubelet::match_images(patterns.iter().map(|&it| it.to_owned()).collect(), &wanted)
+    };
+    let some = ["*.plane.example.com", "a.example:5050/team", "docker.io"];
+    let file = kubelet::credential_provider(&images(&some).unwrap(), "a", "b").file;
+    let list = "matchImages:\n      - \"*.plane.example.com\"\n      - \"a.example:5050/team\"\n      \
+                - \"docker.io\"\n    default";
+    assert!(file.contains(list), "{file}");
+    for wrong in ["", "*", "*.*", "https://a.example", "a b", "a\"b", "a..b", "/team"] {
+        assert!(images(&[wrong]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn what_would_make_a_wrong_file_is_refused() {
     let args = |registry: &str, plane: &str, ca_file: Option<&str>, dial: &str| Args {
         engine: Engine::Containerd,
@@ -171,6 +189,7 @@ fn what_would_make_a_wrong_file_is_refused() {
         dial_timeout: dial.to_owned(),
         audience: kubelet::AUDIENCE.to_owned(),
         cluster: "my-cluster".to_owned(),
+        match_images: Vec::new(),
     };
     assert_eq!(args("docker.io", "http://a", None, "1m").wanted().unwrap().dial_timeout, "60s");
     assert_eq!(

@@ -47,7 +47,11 @@ pub(super) async fn login(
     let listener = Listener::bind(port).await?;
     let redirect = listener.redirect_uri();
     let url = secrets.url(endpoint, issuer, &redirect);
-    say(&format!("open this address in a browser on this machine:\n\n    {url}\n"));
+    let client = clean(issuer.client_id());
+    say(&format!(
+        "to log in at {} (client {client}), open this address in a browser on this machine:\n\n    {url}\n",
+        clean(issuer.name()),
+    ));
     let is_open = opens_browser && super::browser::open(&url);
     if opens_browser && !is_open {
         if !output::is_watched() {

@@ -112,7 +112,11 @@ fn show(issuer: &Issuer, begun: &Begun) -> Result<(), Failure> {
         return Err(issuer.cannot("it gives an address that is none"));
     }
     let (url, code) = (&begun.verification_uri, clean(&begun.user_code));
-    say(&format!("on any device, open\n\n    {url}\n\nand type in the code\n\n    {code}\n"));
+    let (name, client) = (clean(issuer.name()), clean(issuer.client_id()));
+    say(&format!(
+        "to log in at {name} (client {client}), open on any device\n\n    {url}\n\n\
+         and type in the code\n\n    {code}\n"
+    ));
     if let Some(url) = &begun.verification_uri_complete {
         say(&format!("or open {url}\nand compare the code.\n"));
     }

@@ -73,7 +73,7 @@ pub(crate) struct Args {
     /// Takes the token of the CI job this runs in: GitHub Actions, or LOCKGATE_ID_TOKEN (GitLab)
     #[arg(long, conflicts_with = "username")]
     ci: bool,
-    /// The audience of the token, for --ci on GitHub [default: what the plane calls itself: lockgate]
+    /// The audience of the token, for --ci on GitHub [default: the host in URL]
     #[arg(long, value_name = "AUDIENCE", requires = "ci")]
     audience: Option<String>,
     /// Makes docker and others that read its configuration use the login
@@ -130,7 +130,9 @@ impl Args {
             return Ok(Some(Shown::Token(secret::from_stdin("token")?)));
         }
         if self.ci {
-            let audience = self.audience.as_deref().unwrap_or(&at.discovery.service);
+            // Not what the plane says of itself: it could name another service, to get a token for that.
+            let host = at.plane.host_str().unwrap_or_default();
+            let audience = self.audience.as_deref().unwrap_or(host);
             let token = ci::token(audience, self.ca_file.as_deref()).await?;
             return Ok(Some(Shown::Token(token)));
         }
