@@ -2,8 +2,8 @@
 
 use crate::command::{
     adopt, backup, cache, catalog, check, client_config, config, copy, credential_provider,
-    docker_credential, doctor, export, gc, import, login, logout, policy, prefetch, restore,
-    revision, store, token, users, why,
+    docker_credential, doctor, export, freeze, gc, import, login, logout, policy, prefetch,
+    restore, revision, store, token, users, waiver, why,
 };
 use crate::exit::{Exit, Failure};
 use crate::serve;
@@ -75,6 +75,11 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Tells what a decision was about, by the id in a refusal or in Lockgate-Decision
     Why(why::Args),
+    /// Exceptions: ask for one, list them
+    #[command(subcommand)]
+    Waiver(waiver::Command),
+    /// Writes the Block by which an upstream gives what it gave before, and nothing new
+    Freeze(freeze::Args),
     /// Tests policies like code
     #[command(subcommand)]
     Policy(policy::Command),
@@ -133,6 +138,8 @@ impl Command {
             Self::Catalog(command) => command.run(),
             Self::Check(args) => args.run(),
             Self::Why(args) => args.run(),
+            Self::Waiver(command) => command.run(),
+            Self::Freeze(args) => args.run(),
             Self::Policy(command) => command.run(),
             Self::Users(command) => command.run(),
             Self::Login(args) => args.run(),

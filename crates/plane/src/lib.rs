@@ -46,6 +46,7 @@ mod stream;
 mod tags;
 mod tokens;
 mod view;
+mod waivers;
 
 pub use admin::{
     AdminError, CacheEntry, CachePage, CacheStats, CatalogStatus, DiskStatus, EndpointView,
@@ -83,6 +84,7 @@ pub use scenario::{CaseReport, ScenarioError, ScenarioReport, play_scenario};
 pub use stream::{ByteStream, StreamError};
 pub use tokens::{TokenAsk, TokenGrant, TokenGrantType, TokenRefusal};
 pub use view::View;
+pub use waivers::WaiverView;
 
 pub use identity::{Authorization, LoginOffer};
 

@@ -23,6 +23,7 @@ use crate::shelf::Shelf;
 use crate::tags::Resolver;
 use crate::tokens::Tokens;
 use crate::view::View;
+use crate::waivers::WaiverUses;
 use arc_swap::ArcSwap;
 use identity::TokenKeys;
 use jiff::Timestamp;
@@ -77,6 +78,7 @@ pub(crate) struct Core {
     pub(crate) fills: Fills,
     pub(crate) uploads: Uploads,
     pub(crate) decisions: Decisions,
+    pub(crate) waiver_uses: WaiverUses,
     /// What was judged, and who may have what.
     pub(crate) govern: Govern,
     /// Our own tokens.
@@ -175,6 +177,7 @@ impl Plane {
             fills: Fills::new(shelf.clone(), fills),
             uploads: Uploads::new(shelf.clone(), pushes),
             decisions: Decisions::new(),
+            waiver_uses: WaiverUses::default(),
             govern: Govern::new(),
             tokens: Tokens::new(keys),
             generation: AtomicU64::new(view.generation),

@@ -12,6 +12,7 @@ pub(crate) mod credential_provider;
 pub(crate) mod docker_credential;
 pub(crate) mod doctor;
 pub(crate) mod export;
+pub(crate) mod freeze;
 pub(crate) mod gc;
 pub(crate) mod import;
 pub(crate) mod login;
@@ -24,6 +25,7 @@ pub(crate) mod revision;
 pub(crate) mod store;
 pub(crate) mod token;
 pub(crate) mod users;
+pub(crate) mod waiver;
 pub(crate) mod why;
 
 use crate::exit::{Exit, Failure};

@@ -33,6 +33,7 @@ pub(super) enum Operation {
     ProbeUpstreams,
     Decision,
     Check,
+    ListWaivers,
 }
 
 /// An endpoint.
@@ -347,6 +348,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "rollback",
         "Puts a former set in force again, until the files say something new",
         (None, ok(200, Content::Json("RevisionStatus"), "What is in force now")),
+    ),
+    get(
+        "/api/v1/waivers",
+        Operation::ListWaivers,
+        "listWaivers",
+        "Waivers, expired ones too, and how often each was used since the process started",
+        Content::List("Waiver"),
     ),
     get(
         "/api/v1/upstreams",

@@ -136,6 +136,7 @@ pub(super) async fn run(
             plane.rollback(params.path()).await?;
             Ok(json(StatusCode::OK, &plane.status().revision))
         }
+        Operation::ListWaivers => Ok(list(plane.waivers())),
         Operation::ListUpstreams => Ok(list(plane.upstreams())),
         Operation::ProbeUpstreams => Ok(list(plane.probe_upstreams().await)),
         Operation::Decision => {

@@ -109,6 +109,9 @@ async fn stages(
     let (intent, facts) = (&found.intent, &known.facts);
     let permit = policy::decide(asking.governance, caller, intent, facts, known.evaluation())?;
     trail.set_decision(permit.id());
+    if let Some(evaluation) = permit.evaluation().filter(|it| it.warns()) {
+        core.waiver_uses.note(evaluation.waivers(), now);
+    }
     core.decisions.note_permit(&permit, known.judged.as_ref(), ask.method, now);
     let decided = serve::Decided { routed, found, known, permit };
     serve::serve(core, view, ask, incoming, decided).await

@@ -1,6 +1,6 @@
 //! Decisions and what would be decided.
 
-use super::{Named, digest, list_of, named, object, partly, text, time};
+use super::{Named, count, digest, flag, list_of, named, object, or_null, partly, text, time};
 use serde_json::json;
 
 pub(super) fn schemas() -> Vec<Named> {
@@ -39,6 +39,24 @@ pub(super) fn schemas() -> Vec<Named> {
                 ],
                 &["policy", "rule", "outcome", "effect", "reason", "remedy"],
             ),
+        ),
+        (
+            "Waiver",
+            object(&[
+                ("name", text()),
+                ("rules", list_of(text())),
+                ("vulnerabilities", list_of(text())),
+                ("digests", list_of(digest())),
+                ("repositories", list_of(text())),
+                ("environments", list_of(text())),
+                ("reason", text()),
+                ("requestedBy", text()),
+                ("approvedBy", text()),
+                ("expires", time()),
+                ("hasExpired", flag()),
+                ("uses", count()),
+                ("lastUsed", or_null(time())),
+            ]),
         ),
         (
             "CheckRequest",

@@ -78,6 +78,22 @@ fn the_state_looks_as_described() {
         waivers: Vec::new(),
     };
     agrees("Decision", &decision);
+    let waiver = WaiverView {
+        name: String::new(),
+        rules: Vec::new(),
+        vulnerabilities: Vec::new(),
+        digests: Vec::new(),
+        repositories: Vec::new(),
+        environments: Vec::new(),
+        reason: String::new(),
+        requested_by: String::new(),
+        approved_by: String::new(),
+        expires: AT,
+        has_expired: false,
+        uses: 0,
+        last_used: None,
+    };
+    agrees("Waiver", &waiver);
 }
 
 #[test]
