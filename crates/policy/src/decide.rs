@@ -5,7 +5,7 @@ use crate::Question;
 use crate::rules::{Effect, Evaluation, Posture, Verdict};
 use crate::{
     Access, Action, BlobGrounds, Caller, CannotTell, DecisionId, Denial, Environments, Facts,
-    Intent, Object, Permit, Policies,
+    Intent, Object, Permit, Policies, PrincipalKind,
 };
 use jiff::Timestamp;
 use oci::Digest;
@@ -94,7 +94,7 @@ pub fn judge_intent(
     place: Place<'_>,
     now: Timestamp,
 ) -> Result<(), Denial> {
-    if governance.policies.is_empty() || !is_of_artifact(intent) {
+    if governance.policies.is_empty() || !is_of_artifact(intent) || is_own_push(caller, intent) {
         return Ok(());
     }
     let facts = Facts { upstream: place.upstream.cloned(), ..Facts::default() };
@@ -165,7 +165,13 @@ pub fn decide(
 pub fn needs_evaluation(governance: &Governance, caller: &Caller, intent: &Intent) -> bool {
     let policies = &governance.policies;
     is_of_artifact(intent)
+        && !is_own_push(caller, intent)
         && (policies.may_concern(caller, intent) || policies.blocks_may_concern(intent))
+}
+
+/// The plane's own pushes (a copy, a scenario) bring in what nobody gets who is not judged.
+fn is_own_push(caller: &Caller, intent: &Intent) -> bool {
+    caller.principal.kind() == PrincipalKind::System && intent.action == Action::Push
 }
 
 /// Whether a blob is served only for a manifest that reaches it. Where nothing but blocks could speak, one of
