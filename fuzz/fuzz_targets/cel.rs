@@ -27,6 +27,7 @@ const OF_TYPES: [&str; 8] = [
 fuzz_target!(|data: &[u8]| {
     let at = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
     let (text, facts) = data.split_at(at);
+    let facts = facts.get(1..).unwrap_or_default();
     let Ok(text) = std::str::from_utf8(text) else { return };
     for (is_typed, schema) in &*SCHEMAS {
         let mut made = None;

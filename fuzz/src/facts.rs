@@ -2,8 +2,17 @@
 
 use policy::cel::{Roots, Schema, Type, Value};
 
+/// As long as the schema reckons with.
+const LONG: &str = {
+    const BYTES: [u8; 256] = [b'a'; 256];
+    match std::str::from_utf8(&BYTES) {
+        Ok(text) => text,
+        Err(_) => "",
+    }
+};
+
 /// Texts on which functions may stumble.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 13] = [
     "",
     "a",
     "docker.io/library/alpine",
@@ -11,6 +20,7 @@ const TEXTS: [&str; 12] = [
     "1.0",
     "2026-01-31T12:00:00Z",
     "336h",
+    LONG,
     "ünïcödé ☃",
     "a/b/c/**",
     "-9223372036854775808",
