@@ -3,29 +3,43 @@
 //! A running plane answers, or, with `--resources`, one that lives as long as the question and keeps nothing.
 
 mod formats;
+mod from;
+mod judge;
+mod many;
 mod offline;
+mod reasons;
+mod report;
+mod summary;
 
-use crate::client::Api;
 use crate::command::block_on;
 use crate::exit::{Exit, Failure};
 use crate::flags::PlaneFlags;
-use crate::output::out;
+use crate::output::{out, warn};
 use clap::ValueEnum;
+use formats::Item;
+use from::{Asked, FromFlags};
+use judge::Judge;
 use plane::{CheckReport, CheckRequest};
+use report::Report;
 use std::path::PathBuf;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  lockgate check docker.io/library/nginx:1.27\n  \
         lockgate check docker.io/library/nginx:latest --env prod --as system:serviceaccount:shop:web\n  \
-        lockgate check --resources ./resources --as ci:corp/app@refs/tags/v1 -o sarif ghcr.io/corp/app:v1\n\n\
+        lockgate check --resources ./resources --as ci:corp/app@refs/tags/v1 -o sarif ghcr.io/corp/app:v1\n  \
+        kubectl get pods -A -o json | lockgate check --resources ./resources --cluster prod-eu --from -\n  \
+        lockgate check --from access.log --prefix registry.example --env prod --as node:prod-eu\n\n\
         Exit status: 0 allowed (perhaps with a warning), 1 denied, 2 cannot tell, 64 no question. With --resources no plane\n\
         has to run; manifests are asked of the upstreams, and nothing is kept.")]
 pub(crate) struct Args {
     /// What is asked for, as clients write it: name:tag or name@digest
-    #[arg(required = true)]
+    #[arg(required_unless_present = "from")]
     references: Vec<String>,
+    #[command(flatten)]
+    files: FromFlags,
     /// Who asks: anonymous, user:NAME, system:serviceaccount:NAMESPACE:NAME, node:CLUSTER,
-    /// ci:REPOSITORY or ci:REPOSITORY@REF or a SPIFFE id [default: whoever runs this]
+    /// ci:REPOSITORY or ci:REPOSITORY@REF or a SPIFFE id [default: of pods, their service accounts;
+    /// else whoever runs this]
     #[arg(long = "as", value_name = "WHO")]
     who: Option<String>,
     /// A group of theirs; repeatable
@@ -67,7 +81,18 @@ enum Format {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        block_on(check(self))
+        if self.files.from.is_empty() {
+            return block_on(check(self));
+        }
+        let mut collected = self.files.collect(self.who.as_deref())?;
+        self.references.iter().for_each(|reference| collected.list(reference.clone()));
+        let left_out = collected.left_out;
+        let asked = collected.into_asked();
+        if asked.is_empty() {
+            let hint = "see what was read, above; --format says what the files are";
+            return Err(Failure::usage("there is nothing to check in the files").hint(hint));
+        }
+        block_on(check_many(self, asked, left_out))
     }
 
     fn request(&self) -> CheckRequest {
@@ -84,23 +109,37 @@ impl Args {
 }
 
 async fn check(args: Args) -> Result<Exit, Failure> {
-    let request = args.request();
-    let report: CheckReport = match &args.resources {
-        Some(resources) => Box::pin(offline::check(resources, &request)).await?,
-        None => {
-            let body = serde_json::to_value(&request)
-                .map_err(|error| Failure::cannot_tell("the question").because(&error))?;
-            let api = Api::find(&args.plane).map_err(Failure::no_verdict)?;
-            api.post("checks", Some(&body)).await.map_err(Failure::no_verdict)?
-        }
-    };
+    let judge = Judge::find(&args.plane, args.resources.as_deref()).await?;
+    let answer = judge.ask(&args.request()).await;
+    judge.stop().await;
+    let report = answer?;
+    let exit = exit(&report, args.references.len());
+    let items = || report.results.iter().cloned().map(Item::alone).collect::<Vec<_>>();
     out(&match args.output {
         Format::Table => formats::table(&report),
         Format::Json => formats::json(&report)?,
-        Format::Sarif => formats::sarif(&report)?,
-        Format::Junit => formats::junit(&report),
+        Format::Sarif => formats::sarif(&items())?,
+        Format::Junit => formats::junit(&items()),
     });
-    Ok(exit(&report, args.references.len()))
+    Ok(exit)
+}
+
+/// All that files tell.
+async fn check_many(args: Args, asked: Vec<Asked>, left_out: u64) -> Result<Exit, Failure> {
+    let judge = Judge::find(&args.plane, args.resources.as_deref()).await?;
+    let mut report = Report::new(args.output);
+    let question = CheckRequest { references: Vec::new(), ..args.request() };
+    let asking = many::ask(&judge, &question, asked, &mut report).await;
+    let owners = judge.owners(report.revision()).await;
+    judge.stop().await;
+    asking?;
+    let exit = report.end(&owners)?;
+    if left_out > 0 {
+        warn(&format!(
+            "more references than can be checked at once: {left_out} lines were left out"
+        ));
+    }
+    Ok(if left_out > 0 && exit == Exit::Yes { Exit::CannotTell } else { exit })
 }
 
 /// The worst of all: a denial before what cannot be told. Only what is known to be a yes is one: a verdict
