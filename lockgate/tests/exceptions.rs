@@ -20,7 +20,8 @@ spec:
 /// The id at the end of a refusal.
 fn decision_in(body: &[u8]) -> String {
     let body = String::from_utf8_lossy(body);
-    let at = body.find("lockgate why ").expect("a refusal names its decision") + "lockgate why ".len();
+    let at =
+        body.find("lockgate why ").expect("a refusal names its decision") + "lockgate why ".len();
     body[at..at + 26].to_owned()
 }
 
@@ -91,7 +92,10 @@ async fn a_frozen_upstream_lets_nothing_new_in_until_it_is_thawed() {
     eventually("it is frozen", async || plane.status(&path).await == 403).await;
     let refused = plane.get(&path).await;
     let body = String::from_utf8_lossy(&refused.body).into_owned();
-    assert!(body.contains("denied by freeze-up/block") && body.contains("account taken over"), "{body}");
+    assert!(
+        body.contains("denied by freeze-up/block") && body.contains("account taken over"),
+        "{body}"
+    );
     assert_eq!(plane.status(&through(&old.tag_path())).await, 200, "what was there before");
     let blocked = setup.ask(&["waiver", "request", &decision_in(&refused.body)]).await.expect(1);
     assert!(blocked.stderr.contains("nothing waives a block"), "{blocked:?}");
