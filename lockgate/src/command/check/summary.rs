@@ -6,7 +6,7 @@ use super::reasons::{self, Class, Reason, Rule};
 use crate::output::{GREEN, RED, YELLOW, clean, paint};
 use plane::CheckResult;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Examples of each rule.
 const EXAMPLES_MAX: usize = 3;
@@ -14,28 +14,40 @@ const EXAMPLES_MAX: usize = 3;
 const GROUPS_MAX: usize = 10_000;
 
 /// How many references, and what they stand for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     references: u64,
-    pods: u64,
+    /// A pod with several of the references is one.
+    pods: HashSet<u32>,
     requests: u64,
 }
 
 impl Count {
     fn add(&mut self, asked: &Asked) {
         self.references += 1;
-        self.pods = self.pods.saturating_add(asked.pods);
+        self.pods.extend(&asked.pods);
         self.requests = self.requests.saturating_add(asked.requests());
     }
 
-    fn json(self) -> Value {
-        let Self { references, pods, requests } = self;
-        json!({ "references": references, "pods": pods, "requests": requests })
+    fn join(&mut self, other: &Self) {
+        self.references += other.references;
+        self.pods.extend(&other.pods);
+        self.requests = self.requests.saturating_add(other.requests);
     }
 
-    fn text(self) -> String {
+    /// Pods and requests.
+    fn weight(&self) -> u64 {
+        (self.pods.len() as u64).saturating_add(self.requests)
+    }
+
+    fn json(&self) -> Value {
+        let Self { references, pods, requests } = self;
+        json!({ "references": references, "pods": pods.len(), "requests": requests })
+    }
+
+    fn text(&self) -> String {
         let mut text = number(self.references, "reference");
-        for (count, what) in [(self.pods, "pod"), (self.requests, "request")] {
+        for (count, what) in [(self.pods.len() as u64, "pod"), (self.requests, "request")] {
             if count > 0 {
                 text += &format!(", {}", number(count, what));
             }
@@ -132,8 +144,7 @@ impl Summary {
             }
             // What stops most comes first.
             groups.sort_by_key(|(_, group)| {
-                let Count { references, pods, requests } = group.all;
-                std::cmp::Reverse((pods.saturating_add(requests), references))
+                std::cmp::Reverse((group.all.weight(), group.all.references))
             });
             text += &format!("{}\n", paint(colour, class.title()));
             groups.iter().for_each(|(rule, group)| group.print(&mut text, class, rule, owners));
@@ -144,11 +155,7 @@ impl Summary {
 
     fn totals(&self) -> String {
         let mut all = Count::default();
-        for count in self.classes.values() {
-            all.references += count.references;
-            all.pods = all.pods.saturating_add(count.pods);
-            all.requests = all.requests.saturating_add(count.requests);
-        }
+        self.classes.values().for_each(|count| all.join(count));
         let order = [
             (Class::Allowed, GREEN),
             (Class::Warned, YELLOW),
@@ -184,7 +191,7 @@ impl Summary {
             }
             value
         });
-        let count = |class: Class| self.classes.get(&class).copied().unwrap_or_default().json();
+        let count = |class: Class| self.classes.get(&class).cloned().unwrap_or_default().json();
         let counts = json!({
             "allowed": count(Class::Allowed),
             "warned": count(Class::Warned),
@@ -230,10 +237,10 @@ fn example(asked: &Asked, message: Option<&str>) -> String {
     if let Some(who) = &asked.who {
         text += &format!(" for {who}");
     }
-    if asked.pods > 0 {
-        let more = if asked.pods > asked.names.len() as u64 { ", …" } else { "" };
+    if !asked.pods.is_empty() {
+        let more = if asked.pods.len() > asked.names.len() { ", …" } else { "" };
         let names = asked.names.join(", ");
-        text += &format!(" ({}: {names}{more})", number(asked.pods, "pod"));
+        text += &format!(" ({}: {names}{more})", number(asked.pods.len() as u64, "pod"));
     }
     if asked.requests() > 0 {
         text += &format!(" ({})", number(asked.requests(), "request"));
@@ -271,8 +278,8 @@ pub(super) fn entry(asked: &Asked, result: &CheckResult) -> Value {
     if let Some(who) = &asked.who {
         value["who"] = (**who).into();
     }
-    if asked.pods > 0 {
-        value["pods"] = asked.pods.into();
+    if !asked.pods.is_empty() {
+        value["pods"] = asked.pods.len().into();
         value["podNames"] = asked.names.clone().into();
     }
     if asked.requests() > 0 {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 /// References, with who asks for them, that are kept: some tens of megabytes.
 const ASKED_MAX: usize = 100_000;
+/// Pods of all references together that are kept: some tens of megabytes.
+const PODS_MAX: usize = 4_000_000;
 /// Names of pods, and digests that run, that are kept for each.
 const NAMES_MAX: usize = 5;
 /// Characters of a name of a pod: of its namespace 63, of itself 253.
@@ -57,7 +59,7 @@ pub(super) struct Seen {
 enum What {
     Alone,
     Pulls(Witness, u64),
-    Pod { name: String, running: BTreeSet<String> },
+    Pod { number: u32, name: String, running: BTreeSet<String> },
 }
 
 impl Seen {
@@ -76,10 +78,15 @@ impl Seen {
         Self { reference, who, what: What::Pulls(witness, times) }
     }
 
-    /// In a pod, which runs these digests for it.
-    pub(super) fn pod(reference: String, who: &str, name: &str, running: BTreeSet<String>) -> Self {
+    /// In a pod, which runs these digests for it. `number`: tells pods apart.
+    pub(super) fn pod(
+        reference: String,
+        who: &str,
+        (number, name): (u32, &str),
+        running: BTreeSet<String>,
+    ) -> Self {
         let name = name.chars().take(NAME_CHARS_MAX).collect();
-        let what = What::Pod { name, running };
+        let what = What::Pod { number, name, running };
         Self { reference, who: Some(who.to_owned()), what }
     }
 }
@@ -91,8 +98,8 @@ pub(in super::super) struct Asked {
     pub(in super::super) reference: String,
     /// Who asks, where the file tells.
     pub(in super::super) who: Option<Arc<str>>,
-    /// Pods that have it.
-    pub(in super::super) pods: u64,
+    /// Numbers of the pods that have it.
+    pub(in super::super) pods: Vec<u32>,
     /// Some of their names.
     pub(in super::super) names: Vec<String>,
     /// Digests that they run, where the reference is a tag.
@@ -109,7 +116,7 @@ impl Asked {
 
     /// Pods and requests that it stands for; one, where none are told.
     pub(in super::super) fn count(&self) -> u64 {
-        self.pods.saturating_add(self.requests()).max(1)
+        (self.pods.len() as u64).saturating_add(self.requests()).max(1)
     }
 }
 
@@ -120,6 +127,10 @@ pub(in super::super) struct Collected {
     index: HashMap<(String, Option<Arc<str>>), usize>,
     /// Sights of references for which there was no room.
     pub(in super::super) left_out: u64,
+    /// Pods of all references together.
+    pods_kept: usize,
+    /// Pods so far.
+    pods_seen: u32,
     /// Asks in place of whoever a file names.
     who: Option<Arc<str>>,
     accounts: HashMap<String, Arc<str>>,
@@ -149,7 +160,7 @@ impl Collected {
                 self.asked.push(Asked {
                     reference,
                     who,
-                    pods: 0,
+                    pods: Vec::new(),
                     names: Vec::new(),
                     running: Vec::new(),
                     is_listed: false,
@@ -163,8 +174,13 @@ impl Collected {
         match seen.what {
             What::Alone => asked.is_listed = true,
             What::Pulls(witness, times) => asked.tally.add(witness, times),
-            What::Pod { name, running } => {
-                asked.pods += 1;
+            What::Pod { number, name, running } => {
+                if self.pods_kept == PODS_MAX {
+                    self.left_out += 1;
+                    return;
+                }
+                self.pods_kept += 1;
+                asked.pods.push(number);
                 if asked.names.len() < NAMES_MAX {
                     asked.names.push(name);
                 }
@@ -175,6 +191,12 @@ impl Collected {
                 }
             }
         }
+    }
+
+    /// A number for the next pod.
+    pub(super) fn next_pod(&mut self) -> u32 {
+        self.pods_seen = self.pods_seen.saturating_add(1);
+        self.pods_seen
     }
 
     /// One text for each account, however many pods it has.
@@ -193,7 +215,7 @@ impl Collected {
     /// What was pulled, listed or runs. What was only tried, and never answered, is left out.
     pub(in super::super) fn into_asked(self) -> Vec<Asked> {
         let mut asked = self.asked;
-        asked.retain(|it| it.is_listed || it.pods > 0 || it.requests() > 0);
+        asked.retain(|it| it.is_listed || !it.pods.is_empty() || it.requests() > 0);
         asked
     }
 }
@@ -233,16 +255,18 @@ mod tests {
         assert_eq!(collected.left_out, 3);
         for number in 0..100 {
             let running = BTreeSet::from([format!("sha256:{number}")]);
-            collected.add(Seen::pod("7".to_owned(), "x", &number.to_string(), running));
+            let name = number.to_string();
+            collected.add(Seen::pod("7".to_owned(), "x", (number, &name), running));
         }
         assert_eq!(collected.into_asked().len(), ASKED_MAX);
         let mut collected = Collected::new(Some("user:ann"));
         for number in 0..100 {
             let running = BTreeSet::from([format!("sha256:{number}")]);
-            collected.add(Seen::pod("a".to_owned(), "x", &number.to_string(), running));
+            let name = number.to_string();
+            collected.add(Seen::pod("a".to_owned(), "x", (number, &name), running));
         }
         let asked = collected.into_asked();
-        assert_eq!((asked.len(), asked[0].pods, asked[0].names.len()), (1, 100, NAMES_MAX));
+        assert_eq!((asked.len(), asked[0].pods.len(), asked[0].names.len()), (1, 100, NAMES_MAX));
         assert_eq!(asked[0].running.len(), NAMES_MAX);
         assert_eq!(asked[0].who.as_deref(), Some("user:ann"));
     }

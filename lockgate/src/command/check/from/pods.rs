@@ -215,8 +215,9 @@ impl Object {
             let entry = images.entry(reference::whole(image)).or_default();
             entry.extend(runs.filter(|_| !image.contains('@')));
         }
+        let number = collected.next_pod();
         for (image, running) in images {
-            collected.add(Seen::pod(image, &who, &name, running));
+            collected.add(Seen::pod(image, &who, (number, &name), running));
         }
     }
 

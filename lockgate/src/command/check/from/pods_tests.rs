@@ -1,12 +1,15 @@
 use super::*;
 
-/// What was collected: reference, who, pods, names, digests that run.
-fn read_all(text: &str) -> (u64, Vec<(String, String, u64, Vec<String>, usize)>) {
+/// Reference, who, pods, names, digests that run.
+type Told = (String, String, u64, Vec<String>, usize);
+
+/// How many objects there are, and what was collected of them.
+fn read_all(text: &str) -> (u64, Vec<Told>) {
     let mut collected = Collected::new(None);
     let objects = read(text.as_bytes(), &mut collected).unwrap();
     let asked = collected.into_asked().into_iter().map(|it| {
         let who = it.who.as_deref().unwrap_or_default().to_owned();
-        (it.reference, who, it.pods, it.names, it.running.len())
+        (it.reference, who, it.pods.len() as u64, it.names, it.running.len())
     });
     (objects, asked.collect())
 }
