@@ -7,6 +7,7 @@ use crate::exit::Failure;
 use futures_util::stream::{self, StreamExt};
 use indicatif::ProgressBar;
 use plane::{CheckRequest, CheckResult};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -40,13 +41,18 @@ pub(super) async fn ask(
         _ => bar("{wide_bar} {pos} of {len} references"),
     };
     progress.set_length(asked.len() as u64);
+    let has_given_up = Cell::new(false);
+    let has_given_up = &has_given_up;
     let answers = batches(asked).into_iter().map(async |batch: Vec<Asked>| {
         let request = CheckRequest {
             references: batch.iter().map(|it| it.reference.clone()).collect(),
             r#as: batch[0].who.as_deref().map(str::to_owned).or_else(|| question.r#as.clone()),
             ..question.clone()
         };
-        let answer = judge.ask(&request).await;
+        let answer = match has_given_up.get() {
+            false => judge.ask(&request).await,
+            true => Err(Failure::cannot_tell("not asked: nobody answered any more")),
+        };
         (batch, answer)
     });
     let mut answers = stream::iter(answers).buffered(IN_FLIGHT);
@@ -73,11 +79,7 @@ pub(super) async fn ask(
         progress.suspend(|| {
             batch.into_iter().zip(results).for_each(|(asked, result)| sink.take(asked, result))
         });
-        if failures == FAILURES_MAX {
-            let failure = Failure::cannot_tell("nobody answers any more; not everything was asked");
-            progress.finish_and_clear();
-            return Err(failure);
-        }
+        has_given_up.set(failures >= FAILURES_MAX);
     }
     progress.finish_and_clear();
     Ok(())

@@ -136,7 +136,9 @@ fn warnings(result: &CheckResult) -> BTreeMap<Rule, Reason> {
         let reason = Reason { remedy: remedy.to_owned(), is_alone: false, is_first_of_more: false };
         all.entry(rule).or_insert(reason);
     };
-    with_effect(result, &["Warn"]).for_each(|(rule, remedy, _)| add(rule, remedy));
+    // Where a plane only observes, what would be refused is a warning.
+    with_effect(result, &["Warn", "Refuse", "CannotTell"])
+        .for_each(|(rule, remedy, _)| add(rule, remedy));
     for child in &result.children {
         let effects: &[&str] = match child.verdict.as_str() {
             "Deny" => &["Refuse"],

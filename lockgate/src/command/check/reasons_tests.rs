@@ -1,3 +1,5 @@
+//! Answers, and the rules that are in the way.
+
 use super::*;
 use serde_json::{Value, json};
 
@@ -52,6 +54,12 @@ fn of_an_index_one_platform_is_enough() {
     let warned = result("Warn", "1 of 2", &[("w", "Warn")], children);
     let expected = ["p/a", "p/b", "p/w"].map(|rule| told(rule, false, false));
     assert_eq!(reasons(warned), expected);
+}
+
+#[test]
+fn what_a_plane_only_observes_is_a_warning() {
+    let observed = result("Warn", "would be denied", &[("a", "Refuse")], vec![]);
+    assert_eq!(reasons(observed), [told("p/a", true, false)]);
 }
 
 #[test]

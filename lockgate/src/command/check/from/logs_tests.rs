@@ -1,3 +1,5 @@
+//! Samples of every log that is read, as its writer documents it, and lines that nobody wrote.
+
 use super::*;
 
 const DIGEST: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

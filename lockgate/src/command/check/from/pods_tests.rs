@@ -1,3 +1,5 @@
+//! Documents as kubectl prints them, and torn ones.
+
 use super::*;
 
 /// Reference, who, pods, names, digests that run.

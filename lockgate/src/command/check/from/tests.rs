@@ -1,3 +1,5 @@
+//! Whole files: what they are taken for, and what is asked because of them.
+
 use super::*;
 use std::io::Write;
 
