@@ -149,7 +149,8 @@ async fn a_download_under_way_ends_and_leaves_nothing() {
     })
     .await;
     let cut = held.await.unwrap().unwrap_err();
-    assert!(cut.contains("blocked"), "{cut}");
+    // Whichever noticed first: the download that ended, or the body that looked.
+    assert!(cut.contains("blocked") || cut.contains("withdrawn"), "{cut}");
     gate.open();
     let parts = rig.dir.path().join("fills");
     rig.eventually("nothing of it is left", async |_| {
