@@ -6,6 +6,7 @@ use crate::layout::Segment;
 use crate::line::{Head, Kind};
 use crate::{Error, Instance};
 use policy::DecisionId;
+use std::ops::Range;
 
 /// Lines of repeats that are given when it is not known which of them counts a decision.
 const CANDIDATES_MAX: usize = 16;
@@ -22,7 +23,8 @@ pub enum Found {
 }
 
 impl Reader {
-    /// Finds a decision. Blocks; reads the one to three segments of each instance that may have it.
+    /// Finds a decision. Blocks; reads the segments that may have it by
+    /// their time: one or two of each instance, and that which is being written.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Damaged`] where a segment cannot be read so far.
@@ -30,7 +32,13 @@ impl Reader {
         let mut candidates = Vec::new();
         for (instance, dir) in &self.instances {
             let segments = Self::segments(dir)?;
-            for segment in may_have(&segments, id)? {
+            let near = near(&segments, id);
+            let (before, after) = (&segments[..near.start], &segments[near.end..]);
+            // What is not where it should be was made while the clock was another one.
+            for segment in segments[near.clone()].iter().chain(before).chain(after) {
+                if !may_have(segment, id)? {
+                    continue;
+                }
                 if let Some(found) = look_in(instance, segment, id, &mut candidates)? {
                     return Ok(Found::One(Box::new(found)));
                 }
@@ -43,22 +51,19 @@ impl Reader {
     }
 }
 
-/// The segments that may have an id: that of its time, one before (a clock that was set back) and two
-/// after (it waited while the disk was full), as far as their summaries agree.
-fn may_have(segments: &[Segment], id: DecisionId) -> Result<Vec<&Segment>, Error> {
+/// The segments that most likely have an id: that of its time, one before (a clock that was set back)
+/// and one after (it waited to be written).
+fn near(segments: &[Segment], id: DecisionId) -> Range<usize> {
+    let at = i64::try_from(id.made_at_unix_ms()).unwrap_or(i64::MAX);
+    let next = segments.partition_point(|it| it.begun_unix_ms <= at);
+    next.saturating_sub(2)..segments.len().min(next + 1)
+}
+
+/// Whether a segment may have an id, by its summary. Without one, anything is possible.
+fn may_have(segment: &Segment, id: DecisionId) -> Result<bool, Error> {
     let at = id.made_at_unix_ms();
-    let at_or_max = i64::try_from(at).unwrap_or(i64::MAX);
-    let next = segments.partition_point(|it| it.begun_unix_ms <= at_or_max);
-    let near = &segments[next.saturating_sub(2)..segments.len().min(next + 2)];
-    let mut found = Vec::new();
-    for segment in near {
-        let ids = summary_of(segment)?.map(|summary| summary.ids_unix_ms);
-        // Without a summary, anything is possible.
-        if ids.is_none_or(|ids| ids.is_some_and(|ids| ids.first <= at && at <= ids.last)) {
-            found.push(segment);
-        }
-    }
-    Ok(found)
+    let ids = summary_of(segment)?.map(|summary| summary.ids_unix_ms);
+    Ok(ids.is_none_or(|ids| ids.is_some_and(|ids| ids.first <= at && at <= ids.last)))
 }
 
 fn look_in(

@@ -151,11 +151,6 @@ impl Repeats {
         self.is_stale = true;
     }
 
-    /// Whether there is something that a commit has to do.
-    pub(crate) fn has_news(&self) -> bool {
-        self.table.values().any(|counted| counted.is_changed)
-    }
-
     /// Makes counts survive a kill. To be called when all lines are on the disk.
     pub(crate) fn commit(&mut self) -> Result<(), Error> {
         let failed = |error| Error::io("write", &self.path, error);

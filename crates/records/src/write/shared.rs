@@ -6,7 +6,7 @@ use crate::{Anchor, Entry, Error};
 use jiff::Timestamp;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What is sent to the thread that writes.
@@ -27,8 +27,6 @@ pub(crate) struct Progress {
     pub(crate) failures: u64,
     /// Why the last one failed; none when it did not.
     pub(crate) error: Option<String>,
-    /// Whether that was for want of room.
-    pub(crate) is_disk_full: bool,
     /// Since when something waits to be on the disk.
     pub(crate) waiting_since: Option<Instant>,
     /// The last line on the disk.
@@ -42,6 +40,8 @@ pub(crate) struct Progress {
 struct Losses {
     count: u64,
     span: Option<(Timestamp, Timestamp)>,
+    /// Why the disk took nothing, if that was why at any time.
+    why: Option<GapWhy>,
 }
 
 /// What both sides see.
@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) moved: Condvar,
     pub(crate) limit: Arc<WriteLimit>,
     losses: Mutex<Losses>,
+    /// 0: the disk takes what is written; 1: it is full; 2: it fails otherwise.
+    failing: AtomicU8,
 }
 
 impl Shared {
@@ -66,7 +68,6 @@ impl Shared {
             commits: 0,
             failures: 0,
             error: None,
-            is_disk_full: false,
             waiting_since: None,
             anchor,
             is_over: false,
@@ -81,14 +82,17 @@ impl Shared {
             moved: Condvar::new(),
             limit,
             losses: Mutex::new(Losses::default()),
+            failing: AtomicU8::new(0),
         }
     }
 
     /// Counts an entry that nobody will write.
     pub(crate) fn lose(&self, at: Timestamp) {
         self.lost.fetch_add(1, Ordering::Relaxed);
+        let failing = self.failing();
         let mut losses = self.losses.lock();
         losses.count += 1;
+        losses.why = losses.why.or(failing);
         let (first, last) = losses.span.unwrap_or((at, at));
         losses.span = Some((first.min(at), last.max(at)));
     }
@@ -99,15 +103,20 @@ impl Shared {
     }
 
     /// The line that tells of what was lost.
-    pub(crate) fn take_gap(&self, was_disk_full: Option<bool>) -> Option<GapBody> {
+    pub(crate) fn take_gap(&self) -> Option<GapBody> {
         let losses = std::mem::take(&mut *self.losses.lock());
         let (from, to) = losses.span?;
-        let why = match was_disk_full {
-            Some(true) => GapWhy::DiskFull,
-            Some(false) => GapWhy::WriteError,
-            None => GapWhy::QueueFull,
-        };
+        let why = losses.why.unwrap_or(GapWhy::QueueFull);
         Some(GapBody { why, lost: Some(losses.count), from, to, bytes_cut: None })
+    }
+
+    /// Why the disk takes nothing now.
+    pub(crate) fn failing(&self) -> Option<GapWhy> {
+        match self.failing.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(GapWhy::DiskFull),
+            _ => Some(GapWhy::WriteError),
+        }
     }
 
     /// Tells those who wait what came of a commit of all entries up to `done`.
@@ -119,11 +128,13 @@ impl Shared {
                 progress.done = done;
                 progress.anchor = anchor;
                 progress.error = None;
+                self.failing.store(0, Ordering::Relaxed);
                 progress.waiting_since = None;
             }
             Err(error) => {
                 progress.failures += 1;
-                progress.is_disk_full = error.is_disk_full();
+                let failing = if error.is_disk_full() { 1 } else { 2 };
+                self.failing.store(failing, Ordering::Relaxed);
                 progress.error = Some(error.whole());
             }
         }

@@ -33,8 +33,8 @@ pub(crate) struct Writer {
     packer: SyncSender<()>,
     /// Entries taken from the queue.
     taken: u64,
-    /// Whether the last commit failed, and then whether for want of room.
-    failing: Option<bool>,
+    /// Whether the last commit failed.
+    is_failing: bool,
     committed_at: Instant,
     retained_at: Option<Instant>,
 }
@@ -68,7 +68,7 @@ impl Writer {
             shared,
             packer,
             taken: 0,
-            failing: None,
+            is_failing: false,
             committed_at: Instant::now(),
             retained_at: None,
         })
@@ -193,17 +193,17 @@ impl Writer {
         let result = self.try_commit();
         match &result {
             Ok(()) => {
-                if self.failing.take().is_some() {
+                if std::mem::take(&mut self.is_failing) {
                     tracing::info!("the record is written again");
                 }
                 self.shared.committed(self.taken, Ok(anchor(&self.instance, &self.live)));
             }
             Err(error) => {
-                if self.failing.is_none() {
+                if !self.is_failing {
                     let (error, instance) = (error.whole(), self.instance.as_str());
                     tracing::error!(%error, instance, "the record cannot be written");
                 }
-                self.failing = Some(error.is_disk_full());
+                self.is_failing = true;
                 self.shared.committed(0, Err(error));
             }
         }
@@ -214,7 +214,7 @@ impl Writer {
         self.live.commit()?;
         self.repeats.commit()?;
         // Only now is it known that a line about it can be written.
-        if let Some(gap) = self.shared.take_gap(self.failing) {
+        if let Some(gap) = self.shared.take_gap() {
             tracing::warn!(why = ?gap.why, lost = gap.lost, "decisions were not recorded");
             let now = (self.options.clock)();
             self.live.line(now, Kind::Gap, |line| line.members(&gap));
@@ -260,7 +260,7 @@ impl Writer {
         while let Ok(message) = entries.try_recv() {
             match message {
                 Message::Entry(entry) if self.live.pending_bytes() > PENDING_BYTES_MAX => {
-                    if self.failing.is_some() || self.commit().is_err() {
+                    if self.is_failing || self.commit().is_err() {
                         self.shared.lose(entry.at());
                     } else {
                         self.entry(entry);

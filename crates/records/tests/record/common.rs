@@ -124,18 +124,32 @@ pub(crate) fn total(data: &Path) -> u64 {
     by_lines
 }
 
-/// Copies a directory as it is: what a crash of the machine's power would leave, if all that was
-/// written and not synced were there too.
+/// Copies a directory as it is at one moment: what a crash would leave. Made again while files come and
+/// go.
 pub(crate) fn copy(from: &Path, to: &Path) {
+    let list = |dir: &Path| {
+        let mut all: Vec<_> =
+            std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        all
+    };
     std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else if let Err(error) = std::fs::copy(entry.path(), &target) {
-            // It was renamed or removed meanwhile.
-            assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    loop {
+        let before = list(from);
+        let mut is_whole = true;
+        for path in &before {
+            let target = to.join(path.file_name().unwrap());
+            if path.is_dir() {
+                copy(path, &target);
+            } else {
+                is_whole &= std::fs::copy(path, &target).is_ok();
+            }
+        }
+        if is_whole && list(from) == before {
+            return;
+        }
+        for path in list(to).iter().filter(|path| path.is_file()) {
+            std::fs::remove_file(path).unwrap();
         }
     }
 }

@@ -128,7 +128,7 @@ fn a_segment_without_a_beginning_is_put_aside() {
     assert_eq!(total(data.path()), 2);
 }
 
-/// Makes a record with two full segments, the first of them compressed if `is_packed`.
+/// Makes a record with full segments, all of them compressed.
 fn two_segments(data: &Path) -> Options {
     let (options, hand) = options();
     let options = Options { segment_bytes: 3000, ..options };
@@ -139,7 +139,9 @@ fn two_segments(data: &Path) -> Options {
     }
     recorder.close().unwrap();
     drop(recorder);
-    open(data, &options).close().unwrap();
+    let recorder = open(data, &options);
+    eventually("what is full is compressed", || files(data, ".jsonl").len() == 1);
+    recorder.close().unwrap();
     options
 }
 

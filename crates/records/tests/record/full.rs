@@ -45,7 +45,9 @@ fn what_does_not_fit_is_a_gap_that_says_why_as_soon_as_writing_works() {
     let options = Options { queue_entries: 64, ..options };
     let recorder = open(data.path(), &options);
     recorder.fail_writes_after_bytes(Some(0));
-    let mut noted = 0;
+    recorder.note(decision(0, hand.now()));
+    recorder.flush().unwrap_err();
+    let mut noted = 1;
     // Longer and longer, until what waits in memory is as much as may, and the queue is full.
     while recorder.state().lost < 10 {
         let mut it = decision(noted, hand.now());

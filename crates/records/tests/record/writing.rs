@@ -112,7 +112,9 @@ fn segments_end_by_size_and_by_age_and_are_compressed() {
     recorder.close().unwrap();
     let state = recorder.state();
     drop(recorder);
-    open(data.path(), &options).close().unwrap();
+    let recorder = open(data.path(), &options);
+    eventually("all but the newest are compressed", || files(data.path(), ".jsonl").len() == 1);
+    recorder.close().unwrap();
     let packed = files(data.path(), ".jsonl.zst").len();
     assert!(packed >= 3, "{packed}");
     assert_eq!(files(data.path(), ".summary.json").len(), packed);
