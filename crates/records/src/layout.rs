@@ -146,8 +146,9 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
 
 /// Clears away what a crash left half made.
 pub(crate) fn clear_temps(dir: &Path) -> Result<(), Error> {
-    let temps = names(dir)?.into_iter().filter(|name| name.starts_with(TEMP));
-    temps.map(|name| remove(&dir.join(name))).collect()
+    let names = names(dir)?;
+    let mut temps = names.iter().filter(|name| name.starts_with(TEMP));
+    temps.try_for_each(|name| remove(&dir.join(name)))
 }
 
 /// Makes a directory and its parents.
@@ -256,7 +257,7 @@ mod tests {
         std::fs::write(segment.plain(), "").unwrap();
         std::fs::write(segment.packed(), "").unwrap();
         std::fs::write(dir.path().join("0000000000000018-x.jsonl"), "").unwrap();
-        assert_eq!(segments(dir.path()).unwrap(), [segment.clone()]);
+        assert_eq!(segments(dir.path()).unwrap(), std::slice::from_ref(&segment));
         std::fs::remove_file(segment.plain()).unwrap();
         assert_eq!(segments(dir.path()).unwrap(), [Segment { is_plain: false, ..segment }]);
         assert_eq!(segments(&dir.path().join("none")).unwrap(), []);

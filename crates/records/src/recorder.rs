@@ -146,6 +146,11 @@ impl Recorder {
         self.shared.limit.set(bytes);
     }
 
+    /// For tests: whether from now on the disk fails to keep what it takes.
+    pub fn fail_syncs(&self, fails: bool) {
+        self.shared.limit.fail_syncs(fails);
+    }
+
     /// Writes what was noted and ends the record in order. What is noted later is lost. Blocks.
     ///
     /// # Errors

@@ -149,10 +149,23 @@ impl Live {
         written.map_err(|error| Error::io("write", &path(), error))?;
         // After a sync that failed, the kernel may have dropped what it could not write (fsync(2),
         // "Errors"). Nothing is taken for written then; the next commit writes all of it again.
-        self.file.sync_data().map_err(|error| Error::io("sync", &path(), error))?;
+        self.limit.sync(&self.file).map_err(|error| Error::io("sync", &path(), error))?;
         self.durable_bytes += self.pending.len() as u64;
         self.pending.clear();
         Ok(())
+    }
+
+    /// Whether somebody removed the file: what is written to it is lost.
+    pub(crate) fn is_gone(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |it: std::fs::Metadata| (it.dev(), it.ino());
+        let named = std::fs::metadata(self.segment.plain()).map(identity);
+        // What cannot be asked is no sign.
+        match (named, self.file.metadata().map(identity)) {
+            (Ok(named), Ok(open)) => named != open,
+            (Err(error), _) => error.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
     }
 
     /// Ends this segment, whose lines must be on the disk, and begins the next one.

@@ -175,7 +175,7 @@ impl Repeats {
         }
         self.is_torn = true;
         self.limit.write_at(&self.journal, &news, self.journal_bytes).map_err(failed)?;
-        self.journal.sync_data().map_err(failed)?;
+        self.limit.sync(&self.journal).map_err(failed)?;
         self.is_torn = false;
         self.journal_bytes += news.len() as u64;
         for counted in self.table.values_mut().filter(|counted| counted.is_changed) {

@@ -18,6 +18,9 @@ const PENDING_BYTES_MAX: usize = 4 << 20;
 /// Entries that are taken before it is looked whether something else is due.
 const TAKEN_AT_ONCE_MAX: usize = 16_384;
 
+/// How often it is looked whether the file that is being written is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How often it is looked for segments that are too old, besides at each new segment.
 const RETAIN_EVERY: Duration = Duration::from_secs(3600);
 
@@ -37,6 +40,7 @@ pub(crate) struct Writer {
     is_failing: bool,
     committed_at: Instant,
     retained_at: Option<Instant>,
+    looked_at: Instant,
 }
 
 impl Writer {
@@ -71,6 +75,7 @@ impl Writer {
             is_failing: false,
             committed_at: Instant::now(),
             retained_at: None,
+            looked_at: Instant::now(),
         })
     }
 
@@ -167,10 +172,11 @@ impl Writer {
         if !is_due || self.commit().is_err() {
             return;
         }
-        if self.is_full(now) {
+        let is_gone = self.is_gone();
+        if is_gone || self.is_full(now) {
             self.repeats.close(&mut self.live);
             if self.commit().is_ok() {
-                self.rotate();
+                self.rotate(is_gone);
             }
         }
         if self.retained_at.is_none_or(|at| at.elapsed() >= RETAIN_EVERY) {
@@ -223,8 +229,32 @@ impl Writer {
         Ok(())
     }
 
-    fn rotate(&mut self) {
-        if let Err(error) = self.live.rotate((self.options.clock)()) {
+    /// Looks now and then whether somebody removed what is being written. The lines are lost, and the
+    /// next segment does not hide it: its chain goes on from lines that are missing.
+    fn is_gone(&mut self) -> bool {
+        if self.looked_at.elapsed() < LOOK_EVERY {
+            return false;
+        }
+        self.looked_at = Instant::now();
+        let is_gone = self.live.is_gone();
+        if is_gone {
+            let segment = self.live.segment().plain();
+            tracing::error!(segment = %segment.display(), "somebody removed the record");
+        }
+        is_gone
+    }
+
+    fn begin_next(&mut self, is_gone: bool) -> Result<(), Error> {
+        if is_gone {
+            layout::make_dir(&self.dir)?;
+            let (window, table_max) = (self.options.repeat_window, self.options.repeat_entries);
+            self.repeats = Repeats::open(&self.dir, window, table_max, &self.shared.limit)?;
+        }
+        self.live.rotate((self.options.clock)())
+    }
+
+    fn rotate(&mut self, is_gone: bool) {
+        if let Err(error) = self.begin_next(is_gone) {
             // The old segment goes on; the next commit tries again.
             tracing::warn!(error = %error.whole(), "cannot begin a new segment of the record");
             return;

@@ -81,7 +81,7 @@ pub(crate) fn decision(which: u32, at: Timestamp) -> Decision {
         at,
         principal_kind: PrincipalKind::ServiceAccount,
         principal: format!("ServiceAccount:k8s:system:serviceaccount:team:{}", which % 3).into(),
-        environment: EnvironmentName::new(if which % 2 == 0 { "prod" } else { "dev" }),
+        environment: EnvironmentName::new(if which.is_multiple_of(2) { "prod" } else { "dev" }),
         purpose: Purpose::Deploy,
         cluster: Some("eu-1".into()),
         action: Action::Pull,

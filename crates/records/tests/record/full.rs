@@ -136,3 +136,56 @@ fn a_disk_that_stays_full_until_the_end_is_told_by_the_next_start() {
     assert_eq!(verified.gaps[0].to.as_millisecond() - verified.gaps[0].from.as_millisecond(), 5000);
     assert_eq!(total(data.path()), 1);
 }
+
+#[test]
+fn what_the_disk_could_not_keep_is_written_again() {
+    let data = tempfile::tempdir().unwrap();
+    let (options, hand) = options();
+    let options = Options { queue_entries: 16, ..options };
+    let recorder = open(data.path(), &options);
+    recorder.fail_syncs(true);
+    recorder.note(decision(1, hand.now()));
+    recorder.flush().unwrap_err();
+    assert!(recorder.state().is_losing);
+    let mut noted = 1;
+    while recorder.state().lost == 0 {
+        let mut it = decision(noted, hand.now());
+        it.message = format!("{noted} {}", "x".repeat(2000));
+        recorder.note(it);
+        noted += 1;
+    }
+    recorder.fail_syncs(false);
+    eventually("it is written again", || recorder.flush().is_ok());
+    recorder.close().unwrap();
+    let state = recorder.state();
+    let verified = verify(data.path());
+    assert_eq!(verified.broken, None);
+    assert_eq!(
+        (verified.gaps[0].why, verified.gaps[0].lost),
+        (GapWhy::WriteError, Some(state.lost))
+    );
+    assert_eq!(total(data.path()), state.noted);
+}
+
+#[test]
+fn a_record_that_somebody_removes_goes_on_and_does_not_hide_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (options, hand) = options();
+    let recorder = open(data.path(), &options);
+    recorder.note(decision(1, hand.now()));
+    recorder.flush().unwrap();
+    let from = recorder.state().anchor.seq;
+    std::fs::remove_dir_all(dir(data.path())).unwrap();
+    eventually("it goes on", || {
+        recorder.flush().unwrap();
+        recorder.note(decision(2, hand.now()));
+        dir(data.path()).join("repeats.jsonl").exists()
+    });
+    let later = decision(3, hand.now());
+    recorder.note(later.clone());
+    recorder.close().unwrap();
+    let reader = Reader::of_data_dir(data.path()).unwrap();
+    assert!(matches!(reader.find(later.id).unwrap(), Found::One(_)));
+    let broken = verify(data.path()).broken.unwrap();
+    assert!(matches!(broken.what, records::Broken::Missing(1, to) if to >= from), "{broken}");
+}

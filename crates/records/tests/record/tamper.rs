@@ -76,15 +76,15 @@ fn every_changed_line_is_found_at_its_place() {
     written(data.path());
     for which in [0, 1] {
         let all = lines(&targets(data.path())[which]);
-        for at in 1..all.len() {
+        for (at, line) in all.iter().enumerate().skip(1) {
             for (from, to) in [("\"at\":\"2", "\"at\":\"3"), ("\",\"hash\"", " \",\"hash\"")] {
-                if !all[at].contains(from) {
+                if !line.contains(from) {
                     continue;
                 }
                 let (segment, broken) =
                     changed(data.path(), which, |all| all[at] = all[at].replacen(from, to, 1));
                 assert_eq!(broken.segment, segment);
-                assert_eq!((broken.line, broken.seq), (at as u64 + 1, seq(&all[at])));
+                assert_eq!((broken.line, broken.seq), (at as u64 + 1, seq(line)));
                 assert!(matches!(broken.what, Broken::Line(_)), "{broken}");
             }
         }
