@@ -224,7 +224,7 @@ fn write(
     let mut fleet = Fleet::new(repeats);
     let (mut samples, mut noted, mut done) = (Vec::new(), 0, 0);
     let whole_ms = DAYS * 86_400_000;
-    let mut at_note = Duration::ZERO;
+    let mut at_note = Vec::new();
     for number in 0..count {
         let at_ms = begin_ms + (number as i128 * i128::from(whole_ms) / i128::from(count)) as i64;
         let decision = fleet.next(at_ms);
@@ -241,14 +241,13 @@ fn write(
         }
         let begun = (number % 1000 == 0).then(Instant::now);
         recorder.note(decision);
-        at_note += begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        at_note.extend(begun.map(|begun| begun.elapsed()));
         noted += 1;
     }
     recorder.flush().unwrap();
-    println!(
-        "noting one takes {} ns (mean of every thousandth)",
-        at_note.as_nanos() as u64 / (count / 1000).max(1)
-    );
+    at_note.sort_unstable();
+    let middle = at_note[at_note.len() / 2].as_nanos();
+    println!("noting one takes {middle} ns (median of every thousandth)");
     let dir = data.join("records").join(instance.as_str());
     while size(&dir, ".jsonl").0 > 2 {
         std::thread::sleep(Duration::from_millis(20));

@@ -181,10 +181,12 @@ pub(crate) struct OutcomesBody<'a> {
     pub(crate) outcomes: &'a serde_json::value::RawValue,
 }
 
-/// Of [`Kind::Decision`], beside its id, and of [`Kind::Repeat`], beside how often.
+/// Of [`Kind::Decision`]; and of [`Kind::Repeat`], without the id, beside how often.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DecisionBody<'a> {
+    #[serde(borrow, default, skip_serializing_if = "is_empty")]
+    pub(crate) id: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) principal_kind: Cow<'a, str>,
     #[serde(borrow)]
@@ -224,13 +226,6 @@ pub(crate) struct DecisionBody<'a> {
 
 fn is_empty(text: &str) -> bool {
     text.is_empty()
-}
-
-/// What a decision has besides.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct IdBody<'a> {
-    #[serde(borrow)]
-    pub(crate) id: Cow<'a, str>,
 }
 
 /// What a repeat has besides: the decision that was written whole, how often it was made again, the

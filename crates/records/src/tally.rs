@@ -2,7 +2,7 @@
 //! that a report over a year reads lines only at its edges.
 
 use crate::chain::Hash;
-use crate::line::{DecisionBody, GapBody, Head, IdBody, Kind, OutcomesBody, RepeatBody, TextBody};
+use crate::line::{DecisionBody, GapBody, Head, Kind, OutcomesBody, RepeatBody, TextBody};
 use crate::{RuleSaid, Verdict, line};
 use jiff::Timestamp;
 use oci::Digest;
@@ -214,8 +214,7 @@ impl Counting {
             Kind::Decision => {
                 let at = head.time().unwrap_or(Timestamp::MIN);
                 let body: DecisionBody<'_> = line::read(text)?;
-                let IdBody { id } = line::read(text)?;
-                self.note_ids(&id, &id);
+                self.note_ids(&body.id, &body.id);
                 self.decision(&body, 1, at, between);
             }
             Kind::Repeat => {

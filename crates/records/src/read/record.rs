@@ -2,9 +2,7 @@
 
 use crate::chain::Hash;
 use crate::detail::{Text, Texts};
-use crate::line::{
-    self, DecisionBody, FactsBody, Head, IdBody, Kind, OutcomesBody, RepeatBody, TextBody,
-};
+use crate::line::{self, DecisionBody, FactsBody, Head, Kind, OutcomesBody, RepeatBody, TextBody};
 use crate::{Decision, Detail, Instance};
 use jiff::Timestamp;
 use oci::Name;
@@ -99,22 +97,24 @@ pub(crate) fn record(
 ) -> Result<Option<Record>, String> {
     let bad = |error: serde_json::Error| error.to_string();
     let at = head.time().ok_or("its time is none")?;
-    let (id, at, repeats) = match head.kind {
-        Kind::Decision => (id(&line::read::<IdBody<'_>>(text).map_err(bad)?.id)?, at, None),
-        Kind::Repeat => {
-            let body: RepeatBody = line::read(text).map_err(bad)?;
-            let repeats = Repeats {
-                of: id(&body.of)?,
-                count: body.count,
-                last_id: id(&body.last_id)?,
-                last_at: body.last_at,
-                ids: body.ids.iter().map(|it| id(it)).collect::<Result<_, _>>()?,
-            };
-            (id(&body.first_id)?, body.first_at, Some(repeats))
-        }
-        _ => return Ok(None),
-    };
+    if !matches!(head.kind, Kind::Decision | Kind::Repeat) {
+        return Ok(None);
+    }
     let body: DecisionBody<'_> = line::read(text).map_err(bad)?;
+    let (id, at, repeats) = match head.kind {
+        Kind::Repeat => {
+            let repeat: RepeatBody = line::read(text).map_err(bad)?;
+            let repeats = Repeats {
+                of: id(&repeat.of)?,
+                count: repeat.count,
+                last_id: id(&repeat.last_id)?,
+                last_at: repeat.last_at,
+                ids: repeat.ids.iter().map(|it| id(it)).collect::<Result<_, _>>()?,
+            };
+            (id(&repeat.first_id)?, repeat.first_at, Some(repeats))
+        }
+        _ => (id(&body.id)?, at, None),
+    };
     let detail = texts.detail(&body)?;
     let decision = decision(id, at, &body, detail)?;
     Ok(Some(Record { instance: instance.clone(), seq: head.seq, decision, repeats }))

@@ -5,7 +5,7 @@ use crate::chain::Hash;
 use crate::detail::Text;
 use crate::layout::{self, NewFile, Segment};
 use crate::limit::WriteLimit;
-use crate::line::{DecisionBody, IdBody, Kind, NewLine, RepeatBody, SCHEMA, SegmentBody, TextBody};
+use crate::line::{DecisionBody, Kind, NewLine, RepeatBody, SCHEMA, SegmentBody, TextBody};
 use crate::read::Walk;
 use crate::{Decision, Error, Instance};
 use jiff::Timestamp;
@@ -118,10 +118,9 @@ impl Live {
             self.intern(decision.at, Kind::Facts, "facts", &texts.facts);
             self.intern(decision.at, Kind::Outcomes, "outcomes", &texts.outcomes);
         }
-        let id = decision.id.to_string();
-        let id = IdBody { id: Cow::Borrowed(&id) };
-        let body = body(decision);
-        self.line(decision.at, Kind::Decision, |line| line.members(&id).members(&body))
+        let id = Cow::Owned(decision.id.to_string());
+        let body = DecisionBody { id, ..body(decision) };
+        self.line(decision.at, Kind::Decision, |line| line.members(&body))
     }
 
     /// Adds how often a decision was made again.
@@ -181,6 +180,7 @@ pub(crate) fn body(decision: &Decision) -> DecisionBody<'_> {
     let text = |text: &'_ str| -> Cow<'_, str> { Cow::Owned(cut(text).to_owned()) };
     let texts = decision.detail.as_ref().map(|detail| detail.texts());
     DecisionBody {
+        id: Cow::Borrowed(""),
         principal_kind: Cow::Borrowed(decision.principal_kind.as_str()),
         principal: Cow::Borrowed(cut(&decision.principal)),
         environment: Cow::Borrowed(cut(decision.environment.as_str())),

@@ -20,16 +20,21 @@ use std::time::Duration;
 /// How hard to compress: hundreds of megabytes a second, a tenth of the size.
 const LEVEL: i32 = 3;
 
-/// Compresses all segments of a directory that are plain, but for the newest, which is being written.
-/// Blocks; ends early when nobody is left who could wake it.
+/// Compresses all segments of a directory that are plain, but for the newest, which is being written;
+/// also those that come to it meanwhile. Blocks; ends early when nobody is left who could wake it.
 fn pack_all(dir: &Path, wake: &Receiver<()>) -> Result<(), Error> {
-    let mut segments = layout::segments(dir)?;
-    segments.pop();
-    for segment in segments.iter().filter(|it| it.is_plain) {
-        if wake.try_recv() == Err(TryRecvError::Disconnected) {
-            break;
+    let mut is_woken = true;
+    while std::mem::take(&mut is_woken) {
+        let mut segments = layout::segments(dir)?;
+        segments.pop();
+        for segment in segments.iter().filter(|it| it.is_plain) {
+            match wake.try_recv() {
+                Ok(()) => is_woken = true,
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Ok(()),
+            }
+            pack(segment)?;
         }
-        pack(segment)?;
     }
     Ok(())
 }
@@ -154,19 +159,13 @@ pub(crate) fn too_old(
     Ok(last.map(|last| (last, old)))
 }
 
-/// Tries again so often, when a segment could not be compressed.
+/// Looks so often for segments that could not be compressed when it was told of them.
 const AGAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Compresses what is full whenever it is told of a new segment, until nobody can tell. Blocks.
 pub(crate) fn pack_thread(dir: &Path, wake: &Receiver<()>) {
     let mut is_failing = false;
-    loop {
-        match wake.recv_timeout(AGAIN_EVERY) {
-            Ok(()) => {}
-            Err(RecvTimeoutError::Timeout) if is_failing => {}
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
+    while wake.recv_timeout(AGAIN_EVERY) != Err(RecvTimeoutError::Disconnected) {
         let packed = pack_all(dir, wake);
         if let (Err(error), false) = (&packed, is_failing) {
             tracing::warn!(error = %error.whole(), "cannot compress a segment of the record");

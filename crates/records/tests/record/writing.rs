@@ -129,6 +129,21 @@ fn segments_end_by_size_and_by_age_and_are_compressed() {
 }
 
 #[test]
+fn all_that_is_full_is_compressed_also_when_it_comes_fast() {
+    let data = tempfile::tempdir().unwrap();
+    let (options, hand) = options();
+    let options = Options { segment_bytes: 1, ..options };
+    let recorder = open(data.path(), &options);
+    for which in 0..40 {
+        recorder.note(decision(which, hand.now()));
+        recorder.flush().unwrap();
+    }
+    eventually("all but the newest are compressed", || files(data.path(), ".jsonl").len() == 1);
+    recorder.close().unwrap();
+    assert_eq!(verify(data.path()).broken, None);
+}
+
+#[test]
 fn an_idle_record_makes_no_segments() {
     let data = tempfile::tempdir().unwrap();
     let (options, hand) = options();
