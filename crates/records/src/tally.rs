@@ -239,7 +239,9 @@ impl Counting {
 
     fn note_ids(&mut self, first: &str, last: &str) {
         let ms = |id: &str| DecisionId::parse(id).map(DecisionId::made_at_unix_ms);
-        if let (Some(first), Some(last)) = (ms(first), ms(last)) {
+        let first_ms = ms(first);
+        let last_ms = if first == last { first_ms } else { ms(last) };
+        if let (Some(first), Some(last)) = (first_ms, last_ms) {
             Span::widen(&mut self.ids, first.min(last), first.max(last));
         }
     }
