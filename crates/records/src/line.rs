@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::Write;
 
-/// The version of what lines and summaries look like. A reader refuses a later one.
+/// The version of what lines and summaries look like. Nobody reads or goes on with a later one. Whoever
+/// adds a kind of line makes it higher, and begins a new segment where the last one has a lower.
 pub const SCHEMA: u32 = 1;
 
 /// Longest line that is read. What is written is far shorter: two details, and bounded texts.

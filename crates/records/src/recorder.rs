@@ -119,13 +119,18 @@ impl Recorder {
         }
     }
 
+    /// Whether entries are being lost now, or would be by a kill; [`State::is_losing`] for who asks for
+    /// every request.
+    pub fn is_losing(&self) -> bool {
+        self.shared.is_losing()
+    }
+
     /// How it stands: for readiness, for metrics, and for who refuses what cannot be recorded.
     pub fn state(&self) -> State {
         let noted = self.shared.noted.load(Ordering::Acquire);
-        let has_losses = self.shared.has_losses();
         let progress = self.shared.progress.lock();
         State {
-            is_losing: has_losses || progress.error.is_some() || progress.is_over,
+            is_losing: self.shared.is_losing(),
             lost: self.shared.lost.load(Ordering::Relaxed),
             noted,
             waiting: noted.saturating_sub(progress.done),

@@ -19,6 +19,9 @@ use std::sync::Arc;
 /// Texts of a segment that are remembered as written. Beyond, some are written twice.
 const INTERNED_MAX: usize = 65_536;
 
+/// Longest name of a waiver. There may be many of them in one line.
+const NAME_BYTES_MAX: usize = 256;
+
 /// A segment that is open for writing.
 pub(crate) struct Live {
     dir: PathBuf,
@@ -177,7 +180,7 @@ impl Live {
 
 /// What a line has of a decision, without its id.
 pub(crate) fn body(decision: &Decision) -> DecisionBody<'_> {
-    let text = |text: &'_ str| -> Cow<'_, str> { Cow::Owned(cut(text).to_owned()) };
+    let waivers = decision.waivers.iter().take(Decision::MAX_WAIVERS);
     let texts = decision.detail.as_ref().map(|detail| detail.texts());
     DecisionBody {
         id: Cow::Borrowed(""),
@@ -196,7 +199,7 @@ pub(crate) fn body(decision: &Decision) -> DecisionBody<'_> {
         message: Cow::Borrowed(cut(&decision.message)),
         revision: decision.revision,
         enforced: decision.enforced,
-        waivers: decision.waivers.iter().take(Decision::MAX_WAIVERS).map(|it| text(it)).collect(),
+        waivers: waivers.map(|it| Cow::Borrowed(cut_to(it, NAME_BYTES_MAX))).collect(),
         break_glass: Cow::Borrowed(cut(decision.break_glass.as_deref().unwrap_or_default())),
         facts: texts.map(|it| it.facts.hash),
         outcomes: texts.map(|it| it.outcomes.hash),
@@ -204,8 +207,12 @@ pub(crate) fn body(decision: &Decision) -> DecisionBody<'_> {
 }
 
 /// A text within its bound.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(Decision::MAX_TEXT_BYTES)]
+pub(crate) fn cut(text: &str) -> &str {
+    cut_to(text, Decision::MAX_TEXT_BYTES)
+}
+
+fn cut_to(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// Keeps beside a segment what is cut off it.

@@ -7,7 +7,7 @@ use crate::chain::Hash;
 use crate::layout::{self, Segment};
 use crate::limit::WriteLimit;
 use crate::line::{self, DecisionBody, GapBody, GapWhy, Head, Kind, RepeatBody, TextBody};
-use crate::read::{Lines, Walk, beginning};
+use crate::read::{Lines, Walk, Wrong, beginning};
 use crate::summary::{self, Summary};
 use crate::{Error, Instance};
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ pub(crate) fn go_on(
     let Some(newest) = segments.pop_if(|segment| segment.is_plain) else {
         return Live::begin(dir, instance, before(&segments)?, now, limit);
     };
-    let found = look_through(&newest, repeats::left_behind(dir)?)?;
+    let found = look_through(&newest, instance, repeats::left_behind(dir)?)?;
     let bytes_cut = cut(&newest, found.good_bytes)?;
     let Some(walk) = found.walk else {
         layout::remove(&newest.plain())?;
@@ -72,7 +72,7 @@ pub(crate) fn go_on(
     let from = at.min(now);
     if bytes_cut > 0 || orphans > 0 {
         tell(&mut live, GapWhy::Torn, (orphans > 0).then_some(orphans), (from, now), bytes_cut);
-    } else if kind != Kind::Stop && live.has_lines() {
+    } else if kind != Kind::Stop {
         tell(&mut live, GapWhy::Killed, None, (from, now), 0);
     }
     Ok(live)
@@ -91,7 +91,11 @@ fn tell(
 }
 
 /// Reads the segment up to the last line that is whole and right.
-fn look_through(segment: &Segment, mut counts: BTreeMap<u64, RepeatBody>) -> Result<Found, Error> {
+fn look_through(
+    segment: &Segment,
+    instance: &Instance,
+    mut counts: BTreeMap<u64, RepeatBody>,
+) -> Result<Found, Error> {
     counts.retain(|seq, _| *seq >= segment.first_seq);
     let mut found = Found {
         walk: None,
@@ -108,7 +112,14 @@ fn look_through(segment: &Segment, mut counts: BTreeMap<u64, RepeatBody>) -> Res
             let mut walk = match found.walk {
                 Some(walk) => walk,
                 None => match beginning(text) {
-                    Ok((walk, _)) if walk.next_seq == segment.first_seq => walk,
+                    Ok((walk, whose)) if walk.next_seq == segment.first_seq => {
+                        is_ours(segment, instance, &whose)?;
+                        walk
+                    }
+                    // What a later version wrote is not ours to cut off.
+                    Err(wrong @ Wrong::Schema(_)) => {
+                        return Err(Error::damaged(&segment.plain(), 1, wrong.to_string()));
+                    }
                     _ => break,
                 },
             };
@@ -129,6 +140,17 @@ fn look_through(segment: &Segment, mut counts: BTreeMap<u64, RepeatBody>) -> Res
         }
     }
     Ok(found)
+}
+
+/// A directory that was copied from another instance has a chain that is not ours to go on with.
+fn is_ours(segment: &Segment, instance: &Instance, whose: &str) -> Result<(), Error> {
+    match whose == instance.as_str() {
+        true => Ok(()),
+        false => {
+            let what = format!("it is a segment of the instance {whose:?}");
+            Err(Error::damaged(&segment.plain(), 1, what))
+        }
+    }
 }
 
 /// Remembers what a line means for what is written after it.
@@ -178,7 +200,7 @@ fn end_of(segment: &Segment) -> Result<Walk, Error> {
         let path = lines.path().to_owned();
         let number = lines.number() + 1;
         let Some(text) = lines.next()? else { break };
-        let wrong = |wrong: crate::read::Wrong| Error::damaged(&path, number, wrong.to_string());
+        let wrong = |wrong: Wrong| Error::damaged(&path, number, wrong.to_string());
         let mut here = match walk {
             Some(walk) => walk,
             None => beginning(text).map_err(wrong)?.0,

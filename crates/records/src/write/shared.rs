@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) moved: Condvar,
     pub(crate) limit: Arc<WriteLimit>,
     losses: Mutex<Losses>,
+    has_losses: AtomicBool,
+    is_over: AtomicBool,
     /// 0: the disk takes what is written; 1: it is full; 2: it fails otherwise.
     failing: AtomicU8,
 }
@@ -82,6 +84,8 @@ impl Shared {
             moved: Condvar::new(),
             limit,
             losses: Mutex::new(Losses::default()),
+            has_losses: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             failing: AtomicU8::new(0),
         }
     }
@@ -91,6 +95,7 @@ impl Shared {
         self.lost.fetch_add(1, Ordering::Relaxed);
         let failing = self.failing();
         let mut losses = self.losses.lock();
+        self.has_losses.store(true, Ordering::Relaxed);
         losses.count += 1;
         losses.why = losses.why.or(failing);
         let (first, last) = losses.span.unwrap_or((at, at));
@@ -99,12 +104,17 @@ impl Shared {
 
     /// Whether something was lost that no line tells of yet.
     pub(crate) fn has_losses(&self) -> bool {
-        self.losses.lock().count > 0
+        self.has_losses.load(Ordering::Relaxed)
     }
 
     /// The line that tells of what was lost.
     pub(crate) fn take_gap(&self) -> Option<GapBody> {
-        let losses = std::mem::take(&mut *self.losses.lock());
+        if !self.has_losses() {
+            return None;
+        }
+        let mut losses = self.losses.lock();
+        self.has_losses.store(false, Ordering::Relaxed);
+        let losses = std::mem::take(&mut *losses);
         let (from, to) = losses.span?;
         let why = losses.why.unwrap_or(GapWhy::QueueFull);
         Some(GapBody { why, lost: Some(losses.count), from, to, bytes_cut: None })
@@ -147,8 +157,14 @@ impl Shared {
         self.progress.lock().waiting_since.get_or_insert_with(Instant::now);
     }
 
+    /// Whether entries are being lost now, or would be by a kill.
+    pub(crate) fn is_losing(&self) -> bool {
+        self.has_losses() || self.failing().is_some() || self.is_over.load(Ordering::Relaxed)
+    }
+
     /// The thread ends; nobody need wait any more.
     pub(crate) fn over(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
         self.progress.lock().is_over = true;
         self.moved.notify_all();
     }

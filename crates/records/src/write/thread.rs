@@ -1,9 +1,10 @@
 //! The thread that writes: takes entries, adds lines, and puts them on the disk a few times a second.
 
-use super::live::Live;
+use super::live::{self, Live};
 use super::repeats::Repeats;
 use super::shared::{Message, Shared};
 use super::{pack, recover};
+use crate::detail::Text;
 use crate::line::{Kind, StartBody};
 use crate::{Anchor, Entry, Error, Happened, Instance, Options, layout, summary};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,8 @@ impl Writer {
 
     /// Writes until it is told to stop. Blocks.
     pub(crate) fn run(mut self, entries: &Receiver<Message>) {
+        // Also if it panics: nobody waits for a thread that is gone.
+        let _over = Over(self.shared.clone());
         let _ = self.packer.try_send(());
         loop {
             let is_stopping = self.shared.is_stopping.load(Ordering::Acquire);
@@ -95,7 +98,6 @@ impl Writer {
             }
         }
         self.stop(entries);
-        self.shared.over();
     }
 
     /// Takes entries until it is time to put them on the disk. Tells whether nobody can send more.
@@ -148,12 +150,15 @@ impl Writer {
             }
             Entry::Event(event) => match event.what {
                 Happened::Revision { revision, by } => {
-                    let members = serde_json::json!({ "revision": revision, "by": &*by });
+                    let members = serde_json::json!({ "revision": revision, "by": live::cut(&by) });
                     self.live.line(event.at, Kind::Revision, |line| line.members(&members));
                 }
                 Happened::Mark { what, detail } => {
-                    let members = serde_json::json!({ "what": &*what, "detail": detail });
-                    self.live.line(event.at, Kind::Mark, |line| line.members(&members));
+                    let members = serde_json::json!({ "what": live::cut(&what) });
+                    let detail = Text::new(detail.to_string()).json;
+                    self.live.line(event.at, Kind::Mark, |line| {
+                        line.members(&members).json("detail", &detail)
+                    });
                 }
             },
         }
@@ -307,6 +312,15 @@ impl Writer {
         }
         self.live.line(now, Kind::Stop, |line| line);
         let _ = self.commit();
+    }
+}
+
+/// Tells that the thread ends, when it is dropped.
+struct Over(Arc<Shared>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.over();
     }
 }
 

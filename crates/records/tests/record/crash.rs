@@ -41,6 +41,22 @@ fn what_was_flushed_is_there_after_a_kill_and_the_gap_is_told() {
 }
 
 #[test]
+fn a_kill_right_after_a_new_segment_is_told_too() {
+    let data = tempfile::tempdir().unwrap();
+    let (options, hand) = options();
+    let recorder = open(data.path(), &options);
+    recorder.note(decision(1, hand.now()));
+    recorder.flush().unwrap();
+    hand.advance(options.segment_age);
+    eventually("the next segment", || files(data.path(), ".summary.json").len() == 1);
+    let image = tempfile::tempdir().unwrap();
+    copy(data.path(), image.path());
+    open(image.path(), &options).close().unwrap();
+    let verified = verify(image.path());
+    assert_eq!((verified.broken, verified.gap_count), (None, 1));
+}
+
+#[test]
 fn counts_that_are_lines_already_are_not_counted_again() {
     let data = tempfile::tempdir().unwrap();
     let (options, _) = left(data.path());
@@ -126,6 +142,22 @@ fn a_segment_without_a_beginning_is_put_aside() {
     assert_eq!(verified.broken, None);
     assert!(verified.gaps.iter().any(|gap| gap.why == GapWhy::Torn));
     assert_eq!(total(data.path()), 2);
+}
+
+#[test]
+fn a_record_of_another_instance_or_of_a_later_version_is_left_alone() {
+    for (from, to) in
+        [("\"instance\":\"one\"", "\"instance\":\"two\""), ("\"schema\":1", "\"schema\":2")]
+    {
+        let data = tempfile::tempdir().unwrap();
+        let (options, _) = left(data.path());
+        let path = files(data.path(), ".jsonl").pop().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap().replacen(from, to, 1);
+        std::fs::write(&path, &text).unwrap();
+        let error = Recorder::open(data.path(), instance(), options).unwrap_err();
+        assert!(matches!(error, records::Error::Damaged { line: 1, .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
 }
 
 /// Makes a record with full segments, all of them compressed.

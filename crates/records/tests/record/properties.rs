@@ -160,4 +160,55 @@ proptest! {
         let counted = total(image.path());
         prop_assert!((1..=9).contains(&counted));
     }
+
+    #[test]
+    fn whatever_files_hold_nobody_panics_or_reads_on_without_end(
+        which in 0..8_usize,
+        at in 0.0..1.0_f64,
+        bytes in proptest::collection::vec(any::<u8>(), 1..40),
+        is_replaced in any::<bool>(),
+    ) {
+        let data = TempDir::new().unwrap();
+        let (options, hand) = options();
+        let options = Options { segment_bytes: 6000, ..options };
+        let recorder = open(data.path(), &options);
+        for which in [1, 2, 3, 2, 7, 7, 7, 8, 9, 10] {
+            recorder.note(decision(which, hand.now()));
+            recorder.flush().unwrap();
+        }
+        let image = TempDir::new().unwrap();
+        copy(data.path(), image.path());
+        drop(recorder);
+        let mut all: Vec<_> =
+            std::fs::read_dir(dir(image.path())).unwrap().map(|it| it.unwrap().path()).collect();
+        all.sort();
+        let path = &all[which % all.len()];
+        let mut text = std::fs::read(path).unwrap();
+        let at = (text.len() as f64 * at) as usize;
+        match is_replaced {
+            true => {
+                let end = text.len().min(at + bytes.len());
+                text.splice(at..end, bytes);
+            }
+            false => {
+                text.splice(at..at, bytes);
+            }
+        }
+        std::fs::write(path, text).unwrap();
+        for _ in 0..2 {
+            // Good or not, all of it comes to an end.
+            let reader = records::Reader::of_data_dir(image.path()).unwrap();
+            let _ = reader.verify(&records::Range::default());
+            let _ = reader.report(None, jiff::Timestamp::MIN, jiff::Timestamp::MAX);
+            let _ = reader.find(policy::DecisionId::generate());
+            let _ = reader.revisions();
+            let read = reader.decisions(jiff::Timestamp::MIN, jiff::Timestamp::MAX).count();
+            prop_assert!(read <= 12, "{}", read);
+            let Ok(recorder) = Recorder::open(image.path(), instance(), options.clone()) else {
+                return Ok(());
+            };
+            recorder.note(decision(11, hand.now()));
+            prop_assert!(recorder.close().is_ok());
+        }
+    }
 }

@@ -189,7 +189,10 @@ fn events_are_lines_of_their_own() {
     recorder.note(Entry::from(Event { at: hand.now(), what }));
     recorder.close().unwrap();
     let text = std::fs::read_to_string(&files(data.path(), ".jsonl")[0]).unwrap();
-    assert!(text.contains("\"kind\":\"Mark\",\"detail\":{\"environment\":\"prod\""), "{text}");
+    assert!(
+        text.contains("\"what\":\"BreakGlassBegins\",\"detail\":{\"environment\":\"prod\""),
+        "{text}"
+    );
     assert!(text.contains("\"by\":\"commit 1a2b by me\""), "{text}");
     let kinds: Vec<_> = text.lines().map(|line| line.split('"').nth(9).unwrap()).collect();
     assert_eq!(kinds, ["Segment", "Start", "Revision", "Mark", "Stop"]);
@@ -260,6 +263,9 @@ fn long_texts_are_cut() {
     let recorder = open(data.path(), &options);
     let mut long = decision(1, hand.now());
     long.message = "é".repeat(10_000);
+    let what =
+        Happened::Mark { what: "é".repeat(10_000).into(), detail: "x".repeat(1 << 20).into() };
+    recorder.note(Event { at: hand.now(), what });
     let waiver = || Arc::<str>::from("w");
     long.waivers = std::iter::repeat_with(waiver).take(1000).collect();
     recorder.note(long.clone());
@@ -267,6 +273,9 @@ fn long_texts_are_cut() {
     let Found::One(found) = find(data.path(), long.id) else { panic!("it is not found") };
     assert_eq!(found.decision.message.len(), 2048);
     assert_eq!(found.decision.waivers.len(), 64);
+    let text = std::fs::read_to_string(&files(data.path(), ".jsonl")[0]).unwrap();
+    assert!(text.contains("\"detail\":{\"leftOut\":") && text.len() < 50_000);
+    assert_eq!(verify(data.path()).broken, None);
 }
 
 #[test]
