@@ -49,8 +49,9 @@ impl Recorder {
     /// is put right and told. Blocks: it reads at most one segment.
     ///
     /// # Errors
-    /// [`Error::InUse`] if another process writes it; [`Error::Io`] if it cannot be written;
-    /// [`Error::Damaged`] if it is not clear where the chain ended.
+    /// [`Error::InUse`] if another process writes it; [`Error::Io`] if it cannot be read, or has to be
+    /// begun and cannot be. A disk that is full now is no error where a segment is there already, but a
+    /// [`State`]. [`Error::Damaged`] if it is not clear where the chain ended, or it is not ours.
     pub fn open(data: &Path, instance: Instance, options: Options) -> Result<Self, Error> {
         let dir = layout::instance_dir(data, &instance);
         layout::make_dir(&dir)?;

@@ -33,6 +33,8 @@ pub(crate) struct Live {
     /// Lines that come after these.
     pending: Vec<u8>,
     walk: Walk,
+    /// Where the chain stands without what is pending.
+    durable: Walk,
     interned: HashSet<Hash>,
     limit: Arc<WriteLimit>,
 }
@@ -75,17 +77,28 @@ impl Live {
     ) -> Result<Self, Error> {
         let file = layout::open_write(&segment.plain())?;
         let (dir, instance, limit) = (segment.dir().to_owned(), instance.clone(), limit.clone());
-        let pending = Vec::new();
-        Ok(Self { dir, instance, segment, file, durable_bytes, pending, walk, interned, limit })
+        let (pending, durable) = (Vec::new(), walk);
+        Ok(Self {
+            dir,
+            instance,
+            segment,
+            file,
+            durable_bytes,
+            pending,
+            walk,
+            durable,
+            interned,
+            limit,
+        })
     }
 
     pub(crate) fn segment(&self) -> &Segment {
         &self.segment
     }
 
-    /// Where the chain stands, with what is pending.
-    pub(crate) fn walk(&self) -> Walk {
-        self.walk
+    /// Where the chain stands on the disk.
+    pub(crate) fn durable(&self) -> Walk {
+        self.durable
     }
 
     pub(crate) fn pending_bytes(&self) -> usize {
@@ -154,6 +167,7 @@ impl Live {
         self.limit.sync(&self.file).map_err(|error| Error::io("sync", &path(), error))?;
         self.durable_bytes += self.pending.len() as u64;
         self.pending.clear();
+        self.durable = self.walk;
         Ok(())
     }
 

@@ -45,7 +45,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Goes on with what is there, and has the first lines on the disk when it comes back. Blocks.
+    /// Goes on with what is there, and has the first lines on the disk when it comes back; or, if the disk
+    /// takes nothing now, later: that must not keep a plane from its start. Blocks.
     pub(crate) fn open(
         dir: &Path,
         instance: &Instance,
@@ -57,13 +58,16 @@ impl Writer {
         let mut live = recover::go_on(dir, instance, now, limit)?;
         let start = StartBody { version: &options.version, pid: std::process::id() };
         live.line(now, Kind::Start, |line| line.members(&start));
-        live.commit()?;
         let (window, table_max) = (options.repeat_window, options.repeat_entries);
         let mut repeats = Repeats::open(dir, window, table_max, limit)?;
-        // What the journal held is among the lines now.
-        repeats.commit()?;
+        // The journal is emptied only when what it held is among the lines on the disk.
+        let first = live.commit().and_then(|()| repeats.commit());
         let anchor = anchor(instance, &live);
         let shared = Arc::new(Shared::new(anchor, options.retain, limit.clone()));
+        if let Err(error) = &first {
+            tracing::error!(error = %error.whole(), %instance, "the record cannot be written");
+            shared.committed(0, Err(error));
+        }
         Ok(Self {
             dir: dir.to_owned(),
             instance: instance.clone(),
@@ -73,7 +77,7 @@ impl Writer {
             shared,
             packer,
             taken: 0,
-            is_failing: false,
+            is_failing: first.is_err(),
             committed_at: Instant::now(),
             retained_at: None,
             looked_at: Instant::now(),
@@ -325,6 +329,6 @@ impl Drop for Over {
 }
 
 fn anchor(instance: &Instance, live: &Live) -> Anchor {
-    let walk = live.walk();
+    let walk = live.durable();
     Anchor { instance: instance.clone(), seq: walk.next_seq - 1, hash: walk.last }
 }

@@ -189,3 +189,33 @@ fn a_record_that_somebody_removes_goes_on_and_does_not_hide_it() {
     let broken = verify(data.path()).broken.unwrap();
     assert!(matches!(broken.what, records::Broken::Missing(1, to) if to >= from), "{broken}");
 }
+
+#[test]
+fn a_disk_that_is_full_at_the_start_keeps_nobody_from_starting() {
+    let data = tempfile::tempdir().unwrap();
+    let (options, hand) = options();
+    let recorder = open(data.path(), &options);
+    for _ in 0..5 {
+        recorder.note(decision(1, hand.now()));
+    }
+    recorder.flush().unwrap();
+    let image = tempfile::tempdir().unwrap();
+    copy(data.path(), image.path());
+    // Killed, with counts in the journal alone; and again while it cannot write.
+    let full = Options { fail_writes_after_bytes: Some(30), ..options.clone() };
+    for _ in 0..2 {
+        let recorder = open(image.path(), &full);
+        assert!(recorder.is_losing() && recorder.state().error.is_some());
+        recorder.close().unwrap_err();
+        assert_eq!(verify(image.path()).broken, None);
+    }
+    let recorder = open(image.path(), &full);
+    recorder.note(decision(2, hand.now()));
+    recorder.flush().unwrap_err();
+    recorder.fail_writes_after_bytes(None);
+    recorder.flush().unwrap();
+    assert!(!recorder.is_losing());
+    assert_eq!(total(image.path()), 6);
+    recorder.close().unwrap();
+    assert_eq!(verify(image.path()).broken, None);
+}
