@@ -101,7 +101,7 @@ impl Decision {
 }
 
 /// Something that happened to the plane and explains decisions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// When.
     pub at: Timestamp,
@@ -110,7 +110,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Happened {
     /// A set of resources came into force.
     Revision {

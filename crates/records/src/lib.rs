@@ -43,7 +43,8 @@ pub use instance::Instance;
 pub use line::{GapWhy, SCHEMA};
 pub use options::{Clock, Options};
 pub use read::{
-    Break, Broken, Decisions, Found, GapSeen, Range, Reader, Record, Repeats, Report, Verified,
+    Break, Broken, Decisions, EventRecord, Found, GapSeen, Range, Reader, Record, Repeats, Report,
+    Verified,
 };
 pub use recorder::{Recorder, State};
 pub use summary::Anchor;

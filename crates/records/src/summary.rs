@@ -46,6 +46,8 @@ pub(crate) struct Summary {
     pub(crate) times: Option<Span<Timestamp>>,
     /// When the ids of its decisions were made, in Unix milliseconds.
     pub(crate) ids_unix_ms: Option<Span<u64>>,
+    /// When revisions came into force and marks were set.
+    pub(crate) events: Option<Span<Timestamp>>,
     /// The revisions that its decisions cite.
     pub(crate) revisions: BTreeSet<Digest>,
     pub(crate) counts: Counts,

@@ -189,6 +189,8 @@ pub(crate) struct Counting {
     /// What ids of decisions say when they were made.
     pub(crate) ids: Option<Span<u64>>,
     pub(crate) revisions: BTreeSet<Digest>,
+    /// When revisions came into force and marks were set.
+    pub(crate) events: Option<Span<Timestamp>>,
 }
 
 /// From when until when, the end not included.
@@ -230,6 +232,11 @@ impl Counting {
                     self.counts.gaps += 1;
                     self.counts.lost += gap.lost.unwrap_or(0);
                     self.counts.gaps_of_unknown_size += u64::from(gap.lost.is_none());
+                }
+            }
+            Kind::Revision | Kind::Mark => {
+                if let Some(at) = head.time() {
+                    Span::widen(&mut self.events, at, at);
                 }
             }
             _ => {}

@@ -1,6 +1,7 @@
 //! Reading: over the records of one or many instances, also while they are being written.
 
 mod decisions;
+mod events;
 mod find;
 mod lines;
 mod record;
@@ -8,6 +9,7 @@ mod report;
 mod verify;
 
 pub use decisions::Decisions;
+pub use events::EventRecord;
 pub use find::Found;
 pub(crate) use lines::{Lines, Walk, Wrong, beginning};
 pub use record::{Record, Repeats};

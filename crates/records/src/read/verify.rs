@@ -340,10 +340,10 @@ fn agrees(
             "names another last line: the end of the segment was cut off, or the summary changed",
         );
     }
-    let times = (counting.times, counting.ids);
+    let times = (counting.times, counting.ids, counting.events);
     let revisions = std::mem::take(&mut counting.revisions);
     if (summary.previous, summary.bytes, summary.revisions) != (previous, bytes, revisions)
-        || (summary.times, summary.ids_unix_ms) != times
+        || (summary.times, summary.ids_unix_ms, summary.events) != times
     {
         return Err("says something else than the lines");
     }

@@ -111,6 +111,7 @@ fn summarize(
         bytes: lines.bytes(),
         times: counting.times,
         ids_unix_ms: counting.ids,
+        events: counting.events,
         revisions: std::mem::take(&mut counting.revisions),
         counts: counting.finish(),
     })

@@ -6,7 +6,9 @@ use super::repeats;
 use crate::chain::Hash;
 use crate::layout::{self, Segment};
 use crate::limit::WriteLimit;
-use crate::line::{self, DecisionBody, GapBody, GapWhy, Head, Kind, RepeatBody, TextBody};
+use crate::line::{
+    self, DecisionBody, GapBody, GapWhy, Head, Kind, LINE_BYTES_MAX, RepeatBody, TextBody,
+};
 use crate::read::{Lines, Walk, Wrong, beginning};
 use crate::summary::{self, Summary};
 use crate::{Error, Instance};
@@ -181,7 +183,13 @@ fn cut(segment: &Segment, good_bytes: u64) -> Result<u64, Error> {
     if bytes <= good_bytes {
         return Ok(0);
     }
-    live::keep_torn(segment, good_bytes)?;
+    match live::keep_torn(segment, good_bytes) {
+        // A batch that was half written is no evidence worth a start that fails.
+        Err(error) if error.is_disk_full() && bytes - good_bytes <= LINE_BYTES_MAX as u64 => {
+            tracing::warn!(error = %error.whole(), "what is cut off the record is not kept");
+        }
+        kept => kept?,
+    }
     let cut = file.set_len(good_bytes).and_then(|()| file.sync_all());
     cut.map_err(|error| Error::io("cut", &path, error))?;
     Ok(bytes - good_bytes)

@@ -200,6 +200,39 @@ fn events_are_lines_of_their_own() {
 }
 
 #[test]
+fn events_are_read_again_also_from_compressed_segments() {
+    let data = tempfile::tempdir().unwrap();
+    let (options, hand) = options();
+    let recorder = open(data.path(), &options);
+    let mut noted = Vec::new();
+    for day in 0..3 {
+        let detail = serde_json::json!({ "day": day });
+        let what = Happened::Mark { what: "Freeze".into(), detail };
+        let event = Event { at: hand.now(), what };
+        recorder.note(event.clone());
+        recorder.note(decision(day, hand.now()));
+        noted.push(event);
+        recorder.flush().unwrap();
+        hand.advance(options.segment_age);
+        eventually("the day ends", || files(data.path(), ".summary.json").len() > day as usize);
+    }
+    let revision = oci::Digest::sha256(b"y");
+    let what = Happened::Revision { revision, by: "a commit".into() };
+    noted.push(Event { at: hand.now(), what });
+    recorder.note(noted[3].clone());
+    recorder.flush().unwrap();
+    let reader = Reader::of_data_dir(data.path()).unwrap();
+    let read = |from, to| -> Vec<Event> {
+        let found = reader.events(from, to).unwrap();
+        found.into_iter().map(|it| it.event).collect()
+    };
+    assert_eq!(read(jiff::Timestamp::MIN, jiff::Timestamp::MAX), noted);
+    assert_eq!(read(noted[1].at, noted[3].at), noted[1..3]);
+    recorder.close().unwrap();
+    assert_eq!(verify(data.path()).broken, None);
+}
+
+#[test]
 fn one_process_writes_a_record_and_others_write_theirs() {
     let data = tempfile::tempdir().unwrap();
     let (options, hand) = options();
