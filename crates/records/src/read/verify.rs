@@ -5,7 +5,7 @@ use super::{Lines, Range, Reader, Walk, Wrong, beginning, summary_of, within};
 use crate::chain::Hash;
 use crate::layout::Segment;
 use crate::line::{self, GapBody, GapWhy, Head, Kind, RetainedBody};
-use crate::summary::{self, Summary};
+use crate::summary;
 use crate::tally::{ALWAYS, Counting};
 use crate::{Anchor, Error, Instance};
 use jiff::Timestamp;
@@ -279,20 +279,15 @@ impl<'a> Check<'a> {
             self.verified.last = Some(Anchor { instance, seq: head.seq, hash });
             begun = Some(walk);
         }
-        let Some(walk) = begun else {
-            return Err(broken(0, first, Broken::Unreadable("it is empty".to_owned())));
-        };
+        let empty = || broken(0, first, Broken::Unreadable("it is empty".to_owned()));
+        let walk = begun.ok_or_else(empty)?;
         self.verified.unfinished_bytes = lines.unfinished_bytes();
         if lines.unfinished_bytes() > 0 && !(is_newest && segment.is_plain) {
             let what = "the last line is not whole".to_owned();
             return Err(broken(number + 1, walk.next_seq, Broken::Line(what)));
         }
-        if !segment.is_plain {
-            let summary = summary_of(segment);
-            let summary = summary.map_err(|error| broken(0, first, unreadable(error)))?;
-            let agrees = agrees(summary, &walk, previous, lines.bytes(), counting);
-            agrees.map_err(|what| broken(0, first, Broken::Summary(what)))?;
-        }
+        let agrees = agrees(segment, &walk, previous, lines.bytes(), counting);
+        agrees.map_err(|what| broken(0, first, what))?;
         self.verified.segments += 1;
         Ok(walk)
     }
@@ -326,29 +321,33 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Holds a summary against what was read.
+/// Holds the summary of a compressed segment against what was read.
 fn agrees(
-    summary: Option<Summary>,
+    segment: &Segment,
     walk: &Walk,
     previous: Hash,
     bytes: u64,
     mut counting: Counting,
-) -> Result<(), &'static str> {
-    let Some(summary) = summary else { return Err("is missing") };
+) -> Result<(), Broken> {
+    if segment.is_plain {
+        return Ok(());
+    }
+    let summary = summary_of(segment).map_err(|error| Broken::Unreadable(error.whole()))?;
+    let summary = summary.ok_or(Broken::Summary("is missing"))?;
     if (summary.last_seq + 1, summary.last_hash) != (walk.next_seq, walk.last) {
-        return Err(
-            "names another last line: the end of the segment was cut off, or the summary changed",
-        );
+        let what =
+            "names another last line: the end of the segment was cut off, or the summary changed";
+        return Err(Broken::Summary(what));
     }
     let times = (counting.times, counting.ids, counting.events);
     let revisions = std::mem::take(&mut counting.revisions);
     if (summary.previous, summary.bytes, summary.revisions) != (previous, bytes, revisions)
         || (summary.times, summary.ids_unix_ms, summary.events) != times
     {
-        return Err("says something else than the lines");
+        return Err(Broken::Summary("says something else than the lines"));
     }
     match summary.counts == counting.finish() {
         true => Ok(()),
-        false => Err("counts something else than the lines"),
+        false => Err(Broken::Summary("counts something else than the lines")),
     }
 }

@@ -12,6 +12,7 @@ use crate::summary::Summary;
 use crate::tally::{ALWAYS, Counting};
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -22,18 +23,27 @@ const LEVEL: i32 = 3;
 
 /// Compresses all segments of a directory that are plain, but for the newest, which is being written;
 /// also those that come to it meanwhile. Blocks; ends early when nobody is left who could wake it.
-fn pack_all(dir: &Path, wake: &Receiver<()>) -> Result<(), Error> {
+///
+/// A damaged segment stays as it is, and stops none of the others. It is looked at once in a process.
+fn pack_all(dir: &Path, wake: &Receiver<()>, damaged: &mut BTreeSet<u64>) -> Result<(), Error> {
     let mut is_woken = true;
     while std::mem::take(&mut is_woken) {
         let mut segments = layout::segments(dir)?;
         segments.pop();
-        for segment in segments.iter().filter(|it| it.is_plain) {
+        segments.retain(|it| it.is_plain && !damaged.contains(&it.first_seq));
+        for segment in &segments {
             match wake.try_recv() {
                 Ok(()) => is_woken = true,
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
-            pack(segment)?;
+            match pack(segment) {
+                Err(error @ Error::Damaged { .. }) => {
+                    tracing::error!(error = %error.whole(), "a segment of the record is damaged");
+                    damaged.insert(segment.first_seq);
+                }
+                packed => packed?,
+            }
         }
     }
     Ok(())
@@ -165,9 +175,9 @@ const AGAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Compresses what is full whenever it is told of a new segment, until nobody can tell. Blocks.
 pub(crate) fn pack_thread(dir: &Path, wake: &Receiver<()>) {
-    let mut is_failing = false;
+    let (mut is_failing, mut damaged) = (false, BTreeSet::new());
     while wake.recv_timeout(AGAIN_EVERY) != Err(RecvTimeoutError::Disconnected) {
-        let packed = pack_all(dir, wake);
+        let packed = pack_all(dir, wake, &mut damaged);
         if let (Err(error), false) = (&packed, is_failing) {
             tracing::warn!(error = %error.whole(), "cannot compress a segment of the record");
         }

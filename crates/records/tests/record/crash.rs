@@ -249,7 +249,11 @@ fn a_damaged_full_segment_is_not_compressed_and_stops_nothing() {
     text[middle] ^= 1;
     std::fs::write(&plain, text).unwrap();
     let recorder = open(data.path(), &options);
-    recorder.flush().unwrap();
+    for which in 10..20 {
+        recorder.note(decision(which, jiff::Timestamp::now()));
+        recorder.flush().unwrap();
+    }
+    eventually("all others are compressed", || files(data.path(), ".jsonl").len() == 2);
     recorder.close().unwrap();
     assert!(plain.exists());
     let broken = verify(data.path()).broken.unwrap();
