@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -179,7 +179,9 @@ impl Live {
         // What cannot be asked is no sign.
         match (named, self.file.metadata().map(identity)) {
             (Ok(named), Ok(open)) => named != open,
-            (Err(error), _) => error.kind() == std::io::ErrorKind::NotFound,
+            (Err(error), _) => {
+                matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+            }
             _ => false,
         }
     }

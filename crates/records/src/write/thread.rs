@@ -42,6 +42,8 @@ pub(crate) struct Writer {
     committed_at: Instant,
     retained_at: Option<Instant>,
     looked_at: Instant,
+    /// Whether somebody removed what is being written.
+    is_gone: bool,
 }
 
 impl Writer {
@@ -81,6 +83,7 @@ impl Writer {
             committed_at: Instant::now(),
             retained_at: None,
             looked_at: Instant::now(),
+            is_gone: false,
         })
     }
 
@@ -178,14 +181,13 @@ impl Writer {
             || self.live.pending_bytes() >= self.options.commit_bytes
             || self.shared.is_flush_wanted.load(Ordering::Acquire)
             || self.shared.is_stopping.load(Ordering::Acquire);
-        if !is_due || self.commit().is_err() {
+        if !is_due || (self.is_gone() && !self.begin_anew()) || self.commit().is_err() {
             return;
         }
-        let is_gone = self.is_gone();
-        if is_gone || self.is_full(now) {
+        if self.is_full(now) {
             self.repeats.close(&mut self.live);
             if self.commit().is_ok() {
-                self.rotate(is_gone);
+                self.rotate();
             }
         }
         if self.retained_at.is_none_or(|at| at.elapsed() >= RETAIN_EVERY) {
@@ -213,16 +215,17 @@ impl Writer {
                 }
                 self.shared.committed(self.taken, Ok(anchor(&self.instance, &self.live)));
             }
-            Err(error) => {
-                if !self.is_failing {
-                    let (error, instance) = (error.whole(), self.instance.as_str());
-                    tracing::error!(%error, instance, "the record cannot be written");
-                }
-                self.is_failing = true;
-                self.shared.committed(0, Err(error));
-            }
+            Err(error) => self.failed(error),
         }
         result
+    }
+
+    fn failed(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.is_failing, true) {
+            let (error, instance) = (error.whole(), self.instance.as_str());
+            tracing::error!(%error, instance, "the record cannot be written");
+        }
+        self.shared.committed(0, Err(error));
     }
 
     fn try_commit(&mut self) -> Result<(), Error> {
@@ -238,32 +241,42 @@ impl Writer {
         Ok(())
     }
 
-    /// Looks now and then whether somebody removed what is being written. The lines are lost, and the
-    /// next segment does not hide it: its chain goes on from lines that are missing.
+    /// Looks now and then whether somebody removed what is being written.
     fn is_gone(&mut self) -> bool {
-        if self.looked_at.elapsed() < LOOK_EVERY {
-            return false;
+        if !self.is_gone && self.looked_at.elapsed() >= LOOK_EVERY {
+            self.looked_at = Instant::now();
+            self.is_gone = self.live.is_gone();
+            if self.is_gone {
+                let segment = self.live.segment().plain();
+                tracing::error!(segment = %segment.display(), "somebody removed the record");
+            }
         }
-        self.looked_at = Instant::now();
-        let is_gone = self.live.is_gone();
-        if is_gone {
-            let segment = self.live.segment().plain();
-            tracing::error!(segment = %segment.display(), "somebody removed the record");
-        }
-        is_gone
+        self.is_gone
     }
 
-    fn begin_next(&mut self, is_gone: bool) -> Result<(), Error> {
-        if is_gone {
-            layout::make_dir(&self.dir)?;
-            let (window, table_max) = (self.options.repeat_window, self.options.repeat_entries);
-            self.repeats = Repeats::open(&self.dir, window, table_max, &self.shared.limit)?;
+    /// Begins a new segment where the one that was written is gone, with its lines. It does not hide
+    /// that: its chain goes on from lines that are missing.
+    fn begin_anew(&mut self) -> bool {
+        self.shared.is_flush_wanted.store(false, Ordering::Release);
+        self.committed_at = Instant::now();
+        self.repeats.close(&mut self.live);
+        match self.try_anew() {
+            Ok(()) => self.is_gone = false,
+            Err(error) => self.failed(&error),
         }
+        !self.is_gone
+    }
+
+    fn try_anew(&mut self) -> Result<(), Error> {
+        self.live.commit()?;
+        layout::make_dir(&self.dir)?;
+        let (window, table_max) = (self.options.repeat_window, self.options.repeat_entries);
+        self.repeats = Repeats::open(&self.dir, window, table_max, &self.shared.limit)?;
         self.live.rotate((self.options.clock)())
     }
 
-    fn rotate(&mut self, is_gone: bool) {
-        if let Err(error) = self.begin_next(is_gone) {
+    fn rotate(&mut self) {
+        if let Err(error) = self.live.rotate((self.options.clock)()) {
             // The old segment goes on; the next commit tries again.
             tracing::warn!(error = %error.whole(), "cannot begin a new segment of the record");
             return;

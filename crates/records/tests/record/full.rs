@@ -176,7 +176,14 @@ fn a_record_that_somebody_removes_goes_on_and_does_not_hide_it() {
     recorder.flush().unwrap();
     let from = recorder.state().anchor.seq;
     std::fs::remove_dir_all(dir(data.path())).unwrap();
-    eventually("it goes on", || {
+    // Nothing can be written there for a while.
+    std::fs::write(dir(data.path()), "").unwrap();
+    eventually("that is seen", || recorder.is_losing());
+    recorder.note(decision(5, hand.now()));
+    recorder.flush().unwrap_err();
+    std::fs::remove_file(dir(data.path())).unwrap();
+    eventually("it goes on", || recorder.flush().is_ok());
+    eventually("it counts", || {
         recorder.flush().unwrap();
         recorder.note(decision(2, hand.now()));
         dir(data.path()).join("repeats.jsonl").exists()
