@@ -19,7 +19,7 @@ pub use lines::Lines;
 pub use logs::{Error, Format, init_logs};
 pub use metrics::{
     CONTENT_TYPE, CacheStatus, CatalogGauges, Collected, CutReason, FillResult, MethodClass,
-    Metrics, Outcome, RecordGauges, Registry, ReloadTarget, RequestSample, Route, StatusClass,
-    StoreGauges, UpstreamClass, UpstreamMetrics, UpstreamOutcome,
+    Metrics, Outcome, Registry, ReloadTarget, RequestSample, Route, StatusClass, StoreGauges,
+    UpstreamClass, UpstreamMetrics, UpstreamOutcome,
 };
 pub use request_id::{RequestId, RequestIds};

@@ -7,7 +7,6 @@
 mod collection;
 mod identities;
 mod labels;
-mod record;
 mod table;
 mod upstream;
 
@@ -27,8 +26,6 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::registry::Registry;
-use record::Record;
-pub use record::RecordGauges;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -68,7 +65,6 @@ pub struct Metrics {
     certificates: LabelledGauge,
     identities: Identities,
     catalog: Catalog,
-    record: Record,
     revision: LabelledGauge,
     reload_failures: Arc<Counters<1>>,
 }
@@ -195,7 +191,6 @@ impl Metrics {
                 "When a listener's certificate expires, in Unix seconds",
             ),
             catalog: Catalog::register(r),
-            record: Record::register(r),
             revision: labelled(r, "lockgate_revision_info", "The set of resources in force"),
             reload_failures: by(
                 r,
