@@ -24,6 +24,8 @@ use telemetry::ReloadTarget;
 const FILE: &str = "revision.yaml";
 /// A rollback in force.
 const ROLLBACK_FILE: &str = "rollback.json";
+/// After this, no request that took the view before has still to begin its download.
+const REQUESTS_BEFORE: std::time::Duration = std::time::Duration::from_secs(5);
 /// Revisions looked through for a prefix.
 const REVISIONS_MAX: u32 = 10_000;
 
@@ -211,7 +213,12 @@ impl Revisions {
         core.swap(view);
         let (core, view) = (core.clone(), core.view());
         // Behind: who asks is answered by the new view already.
-        tokio::spawn(async move { crate::govern::end_fills(&core, &view).await });
+        tokio::spawn(async move {
+            crate::govern::end_fills(&core, &view).await;
+            // A request of the view before may have begun one meanwhile.
+            tokio::time::sleep(REQUESTS_BEFORE).await;
+            crate::govern::end_fills(&core, &core.view()).await;
+        });
     }
 
     /// Keeps the text of a view in the catalog and in the data directory.

@@ -221,3 +221,78 @@ async fn the_parts_of_what_is_blocked_by_digest_are_not_fetched_ahead() {
     assert!(why.contains("denied by poisoned/block"), "{why}");
     assert_eq!(registry.count(|seen| seen.path.contains("/blobs/")), 0);
 }
+
+#[tokio::test]
+async fn what_is_said_to_the_plane_itself_is_nobody_elses_answer() {
+    // A prefetch is judged by blocks alone; whoever administers, and asks next, by the rules as well.
+    let registry = FakeRegistry::start().await;
+    let image = registry.image("a/b", "1", ImageSpec::layers([3000]));
+    let rule = "---\napiVersion: lockgate.dev/v1alpha1\nkind: ArtifactPolicy\nmetadata: { name: p }\n\
+                spec: { rules: [{ name: owner, labels: { require: { owner: '*' } } }] }\n";
+    let other = "sha256:".to_owned() + &"0a".repeat(32);
+    let text = documents(&registry.url(), "") + rule + &block(&format!("digests: [\"{other}\"]"));
+    let rig = Rig::with(&text, Setup::default()).await;
+    let request =
+        PrefetchRequest { references: vec!["reg/a/b:1".to_owned()], platforms: Vec::new() };
+    let job = rig.plane.prefetch(request).await.unwrap();
+    let mut changes = rig.plane.job(&job.id).unwrap();
+    let ended = changes.wait_for(|view| view.state.is_final()).await.unwrap().clone();
+    assert_eq!(ended.items[0].problem, None);
+    let operator = plane::Peer { is_operator: true, ..support::LOOPBACK };
+    for path in parts(&image) {
+        let answer = rig.ask_as(operator, Method::Get, &path).await;
+        let Err(Refusal::Denied(denial)) = answer else { panic!("{path} is served: {answer:?}") };
+        assert!(denial.message().contains("p/owner"), "{denial}");
+    }
+}
+
+#[tokio::test]
+async fn the_images_of_a_blocked_index_are_blocked_for_who_has_the_index_already() {
+    for by in ["tags: [evil]", "digests: [INDEX]"] {
+        let registry = FakeRegistry::start().await;
+        let index = registry.index("a/b", "evil", &[("linux", "amd64"), ("linux", "arm64")]);
+        let text = documents(&registry.url(), "");
+        let rig = Rig::with(&text, Setup::default()).await;
+        rig.get(&through(&index.tag_path())).await.unwrap();
+        for image in &index.images {
+            rig.get(&through(&image.digest_path())).await.unwrap();
+            let layer = rig.blob(&through(&image.layer_path(0))).await.unwrap().0;
+            assert!(!layer.is_empty());
+        }
+        let matches = by.replace("INDEX", &format!("\"{}\"", index.digest));
+        apply(&rig, &(text + &block(&matches))).await;
+        is_blocked(rig.get(&through(&index.tag_path())).await, by);
+        for image in &index.images {
+            is_blocked(rig.get(&through(&image.digest_path())).await, &format!("an image, {by}"));
+            is_blocked(rig.get(&through(&image.layer_path(0))).await, &format!("a layer, {by}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_pushed_it_gets_no_part_of_it_any_more() {
+    let text = support::hosted("");
+    let rig = Rig::with(&(text.clone() + &block("tags: [never]")), Setup::default()).await;
+    let digest = rig.push_image("team/app", "v1", "x").await.unwrap();
+    let layer = oci::Digest::sha256(b"the layer of x");
+    let path = format!("/v2/team/app/blobs/{layer}");
+    assert!(rig.get(&path).await.is_ok());
+    apply(&rig, &(text + &block(&format!("digests: [\"{digest}\"]")))).await;
+    is_blocked(rig.get(&path).await, "a layer of one's own");
+    let mount = format!("/v2/team/other/blobs/uploads/?mount={layer}&from=team/app");
+    let mounted = rig.send(Method::Post, &mount, plane::Incoming::none()).await.unwrap();
+    assert!(matches!(mounted.what, plane::What::Upload(_)), "it is mounted nowhere: {mounted:?}");
+}
+
+#[tokio::test]
+async fn a_blob_that_was_pushed_before_there_was_a_block_can_still_be_named() {
+    let text = support::hosted("");
+    let rig = Rig::with(&text, Setup::default()).await;
+    let config = b"{}".to_vec();
+    rig.push_blob("team/app", &config).await.unwrap();
+    rig.push_blob("team/app", b"layer").await.unwrap();
+    apply(&rig, &(text + &block("tags: [never]"))).await;
+    let manifest = support::image_manifest(&config, &[b"layer"]);
+    rig.push_manifest("team/app", "v1", &manifest).await.unwrap();
+    assert!(rig.get("/v2/team/app/manifests/v1").await.is_ok());
+}

@@ -226,7 +226,7 @@ impl Denial {
     }
 
     /// A block is about bytes.
-    pub(crate) fn blocked(block: &Block) -> Self {
+    pub fn blocked(block: &Block) -> Self {
         let finding = block.finding();
         Self::new(&block.name, &Block::rule(), finding.reason, short_line(&finding.remedy))
     }

@@ -170,6 +170,10 @@ pub struct Facts {
     pub config: Fact<Arc<ConfigFacts>>,
     /// Tags known to name it; of a child, also those of the permitted indexes that list it.
     pub tags: Fact<Arc<[Tag]>>,
+    /// Those, and the tags of every index that lists it, also of refused ones: for blocks.
+    pub any_tags: Fact<Arc<[Tag]>>,
+    /// The indexes of its name that are known to list it.
+    pub parents: Fact<Arc<[Digest]>>,
     /// When this name had it first.
     pub first_seen: Fact<Timestamp>,
     /// Where it was admitted.
@@ -187,6 +191,8 @@ impl Default for Facts {
             manifest: None,
             config: Fact::Unknown(NOT_ASKED.clone()),
             tags: Fact::Unknown(NOT_ASKED.clone()),
+            any_tags: Fact::Unknown(NOT_ASKED.clone()),
+            parents: Fact::Unknown(NOT_ASKED.clone()),
             first_seen: Fact::Unknown(NOT_ASKED.clone()),
             admissions: Fact::Unknown(NOT_ASKED.clone()),
         }
@@ -227,6 +233,8 @@ pub struct Needs {
     pub config: bool,
     /// The tags known to name it.
     pub tags: bool,
+    /// The indexes known to list it.
+    pub parents: bool,
     /// When it was first seen.
     pub first_seen: bool,
     /// Where it was admitted.
@@ -240,6 +248,7 @@ impl Needs {
         Self {
             config: self.config | other.config,
             tags: self.tags | other.tags,
+            parents: self.parents | other.parents,
             first_seen: self.first_seen | other.first_seen,
             admissions: self.admissions | other.admissions,
         }

@@ -110,6 +110,12 @@ fn get(asked: &str) -> Result<Option<String>, Failure> {
     };
     let logins = Logins::read()?;
     let entry = logins.get(&server).ok_or_else(|| Failure::no(NOT_FOUND))?;
+    // What was given over TLS is not given to who would send it without.
+    let is_plain =
+        asked.parse::<url::Url>().is_ok_and(|url| url.scheme() == "http" && !entry.is_for(&url));
+    if is_plain {
+        return Err(Failure::no(NOT_FOUND));
+    }
     if entry.has_ended(Timestamp::now()) {
         return Err(entry.ended(server.as_str()));
     }

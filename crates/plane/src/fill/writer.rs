@@ -129,6 +129,9 @@ impl Writer {
         let slot = tokio::select! {
             slot = self.fills.0.slots.acquire() => slot,
             () = stop.cancelled() => return Err(Ended::Parked),
+            () = self.fill.until_blocked() => {
+                return Err(Ended::Failed(self.fill.block().unwrap_or(FillFailure::Parked)));
+            }
             () = self.unwanted() => return Err(Ended::Parked),
         };
         let Ok(_slot) = slot else { return Err(Ended::Parked) };

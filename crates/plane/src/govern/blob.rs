@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::shelf::Shelf;
 use catalog::Role;
 use oci::{Digest, Reference};
-use policy::{Action, BlobGrounds, Object, PrincipalKind, Verdict};
+use policy::{Action, BlobGrounds, Denial, Object, PrincipalKind, Verdict};
 use std::sync::Arc;
 
 /// Manifests that are judged for one blob; of more that refuse, nothing is known.
@@ -34,14 +34,16 @@ pub(crate) async fn grounds(
     let object = Object::Blob(*blob);
     let may_be_blocked =
         asking.governance.policies.blocks_may_concern(&intent(Action::Pull, name, &object));
-    if let Some(held) = leases.held(core, asking, name, blob) {
-        // A lease outlives an ordinary change of rules, and no block.
-        let manifest = held.manifest().filter(|_| may_be_blocked);
-        let is_blocked = match manifest {
-            Some(manifest) => is_blocked(core, asking, candidate, &manifest).await,
+    let held = leases.held(core, asking, name, blob);
+    if let Some(held) = held {
+        // A lease outlives an ordinary change of rules, and no block. Who pushed a blob has it until a block
+        // is about all that it is part of.
+        let is_open = match held.manifest() {
+            _ if !may_be_blocked => true,
+            Some(manifest) => !is_blocked(core, asking, candidate, &manifest).await,
             None => false,
         };
-        if !is_blocked {
+        if is_open {
             return Ok(Some(held));
         }
     }
@@ -67,8 +69,13 @@ pub(crate) async fn grounds(
             }
         }
     }
-    if let Some(held) = leases.recall(core, asking, name, blob, &leased).await {
-        return Ok(Some(held));
+    if manifests.is_empty() || !leased.is_empty() {
+        if let Some(own @ BlobGrounds::OwnPush) = held {
+            return Ok(Some(own));
+        }
+        if let Some(held) = leases.recall(core, asking, name, blob, &leased).await {
+            return Ok(Some(held));
+        }
     }
     afresh(core, asking, candidate, blob, &manifests).await
 }
@@ -81,15 +88,26 @@ async fn afresh(
     manifests: &[Digest],
 ) -> Result<Option<BlobGrounds>, Refusal> {
     let (mut denial, mut cannot) = (None, None);
+    let (mut blocked, mut is_unread) = (None, false);
     for digest in manifests {
         let name = candidate.name();
         let Some(held) = core.shelf.content(name, digest).await.filter(|it| it.is_manifest) else {
             continue;
         };
-        let Some(content) = core.shelf.manifest(digest).await else { continue };
-        let content = core.shelf.as_called(content, &held);
         let object = Object::Manifest(Reference::Digest(*digest));
         let intent = intent(Action::Pull, name, &object);
+        let Some(content) = core.shelf.manifest(digest).await else {
+            if let Err(denial) = unread(asking, &intent, digest) {
+                denial.map_or_else(
+                    || is_unread = true,
+                    |denial| {
+                        blocked.get_or_insert(denial);
+                    },
+                );
+            }
+            continue;
+        };
+        let content = core.shelf.as_called(content, &held);
         let case = Case { candidate, intent: &intent, content: &content };
         let judged = Box::pin(judge(core, asking, case)).await;
         if passes(asking, &judged) {
@@ -105,7 +123,29 @@ async fn afresh(
     // One that could be told later might have permitted it.
     match cannot.or(denial) {
         Some(refused) => Err(refused.into()),
-        None => Ok(None),
+        None if is_unread => Err(Refusal::Indeterminate {
+            reason:
+                "a manifest that it is part of is not here any more, and whether it is blocked \
+                     cannot be told; ask for the manifest first"
+                    .to_owned(),
+            retry_after: None,
+            is_rate_limit: false,
+        }),
+        None => blocked.map_or(Ok(None), |denial| Err(Refusal::from(denial))),
+    }
+}
+
+/// What blocks say of a manifest whose bytes are not here: the refusal, or that nobody can tell (`None`).
+fn unread(
+    asking: Asking<'_>,
+    intent: &policy::Intent,
+    manifest: &Digest,
+) -> Result<(), Option<Denial>> {
+    let policies = &asking.governance.policies;
+    match policies.cut_by(intent.name.as_ref(), &[*manifest]) {
+        Some(block) => Err(Some(Denial::blocked(block))),
+        None if policies.has_blocks_by_facts(intent) => Err(None),
+        None => Ok(()),
     }
 }
 
@@ -119,12 +159,14 @@ async fn is_blocked(
     let (name, policies) = (candidate.name(), &asking.governance.policies);
     let held = core.shelf.content(name, manifest).await.filter(|it| it.is_manifest);
     let content = core.shelf.manifest(manifest).await;
-    let (Some(held), Some(content)) = (held, content) else {
-        return policies.cut_by(Some(name), &[*manifest]).is_some();
-    };
-    let content = core.shelf.as_called(content, &held);
     let object = Object::Manifest(Reference::Digest(*manifest));
     let intent = intent(Action::Pull, name, &object);
+    // Of what is not here, nobody can say that it is not.
+    let (Some(held), Some(content)) = (held, content) else {
+        let is_cut = policies.cut_by(Some(name), &[*manifest]).is_some();
+        return is_cut || policies.has_blocks_by_facts(&intent);
+    };
+    let content = core.shelf.as_called(content, &held);
     let case = Case { candidate, intent: &intent, content: &content };
     Box::pin(judge(core, asking, case)).await.evaluation.is_blocked()
 }
@@ -142,7 +184,19 @@ pub(crate) async fn is_cut(
     if !policies.blocks_may_concern(&intent(Action::Pull, name, &Object::Blob(*blob))) {
         return false;
     }
-    if policies.cut_by(Some(name), &[*blob]).is_some() {
+    let object = Object::Blob(*blob);
+    let pull = intent(Action::Pull, name, &object);
+    let Asking { caller, now, .. } = asking;
+    let place = candidate.place();
+    if policies.cut_by(Some(name), &[*blob]).is_some()
+        || policies.is_blocked_by_intent(&policy::Question {
+            caller,
+            intent: &pull,
+            repository: place.repository,
+            facts: &policy::Facts { upstream: place.upstream.cloned(), ..policy::Facts::default() },
+            now,
+        })
+    {
         return true;
     }
     let held = grounds.or_else(|| core.govern.leases.held(core, asking, name, blob));
@@ -175,6 +229,13 @@ pub(crate) async fn may_read(
     if !is_own_work && policies.cut_by(Some(candidate.name()), &[*blob]).is_some() {
         return false;
     }
-    !policy::needs_evaluation(asking.governance, asking.caller, &intent)
-        || matches!(grounds(core, asking, candidate, blob).await, Ok(Some(_)))
+    if !policy::needs_evaluation(asking.governance, asking.caller, &intent) {
+        return true;
+    }
+    match grounds(core, asking, candidate, blob).await {
+        Ok(Some(_)) => true,
+        // Where only blocks could speak, one of which no manifest is known is not blocked.
+        Ok(None) => !policies.may_concern(asking.caller, &intent),
+        Err(_) => false,
+    }
 }

@@ -55,5 +55,8 @@ async fn refused(
     let case = Case { candidate: case.candidate, intent: &intent, content: &content };
     let facts = facts::of_child(core, asking, case).await?;
     let evaluation = weigh(asking, case, &facts);
-    (evaluation.verdict() == Verdict::Refuse).then_some(evaluation)
+    // Where refusals are only observed, what is refused may be had; what is blocked may not.
+    let observes = asking.governance.policies.posture() == policy::Posture::Observe;
+    let is_refused = evaluation.verdict() == Verdict::Refuse;
+    (is_refused && (!observes || evaluation.is_blocked())).then_some(evaluation)
 }

@@ -58,8 +58,17 @@ async fn all(core: &Arc<Core>, asking: Asking<'_>, case: Case<'_>, needs: Needs)
     if needs.admissions {
         facts.admissions = admissions(core, name, &digest).await;
     }
+    let is_index = facts.manifest.as_ref().is_some_and(|it| it.kind == ArtifactKind::Index);
+    let parents = match (needs.tags || needs.parents) && !is_index {
+        true => parents(core, name, &case.content.digest).await,
+        false => Some(BTreeSet::new()),
+    };
+    facts.parents = match &parents {
+        Some(parents) => Fact::Known(parents.iter().copied().collect()),
+        None => Fact::failed("the catalog does not answer now"),
+    };
     if needs.tags {
-        facts.tags = tags(core, asking, case, name, &facts).await;
+        (facts.tags, facts.any_tags) = tags(core, asking, case, name, parents).await;
     }
     facts
 }
@@ -183,26 +192,33 @@ async fn admissions(core: &Arc<Core>, name: &Name, digest: &Digest) -> Fact<Arc<
     Fact::Known(Arc::new(Admissions { by_environment, softened_since }))
 }
 
-/// The tags that name it, and those of the permitted indexes that list it.
+/// The tags that name it, and those of the permitted indexes that list it; and besides those of all
+/// indexes that list it.
 async fn tags(
     core: &Arc<Core>,
     asking: Asking<'_>,
     case: Case<'_>,
     name: &Name,
-    facts: &Facts,
-) -> Fact<Arc<[Tag]>> {
-    let digest = case.content.digest;
-    let Some(mut all) = tags_of(core, name, &digest).await else {
-        return Fact::failed("the catalog does not answer now");
+    parents: Option<BTreeSet<Digest>>,
+) -> (Fact<Arc<[Tag]>>, Fact<Arc<[Tag]>>) {
+    let failed = || Fact::failed("the catalog does not answer now");
+    let Some(mut all) = tags_of(core, name, &case.content.digest).await else {
+        return (failed(), failed());
     };
     all.extend(asked_tag(case.intent).cloned());
-    let is_index = facts.manifest.as_ref().is_some_and(|it| it.kind == ArtifactKind::Index);
-    if !is_index {
-        for parent in parents(core, name, &digest).await {
-            all.extend(tags_of_parent(core, asking, case, name, &parent).await);
-        }
+    let (mut any, mut is_whole) = (all.clone(), parents.is_some());
+    for parent in parents.into_iter().flatten() {
+        let Some(tags) = tags_of(core, name, &parent).await else {
+            is_whole = false;
+            continue;
+        };
+        any.extend(tags.iter().cloned());
+        all.extend(tags_of_parent(core, asking, case, name, &parent, tags).await);
     }
-    Fact::Known(all.into_iter().take(TAGS_MAX as usize).collect())
+    let some =
+        |tags: BTreeSet<Tag>| Fact::Known(tags.into_iter().take(TAGS_MAX as usize).collect());
+    let any = if is_whole { some(any) } else { failed() };
+    (some(all), any)
 }
 
 /// What names a digest now. What was learned lately counts only where the tag is known to lead there
@@ -227,15 +243,13 @@ async fn tags_of(core: &Arc<Core>, name: &Name, digest: &Digest) -> Option<BTree
     Some(current)
 }
 
-async fn parents(core: &Arc<Core>, name: &Name, digest: &Digest) -> BTreeSet<Digest> {
+async fn parents(core: &Arc<Core>, name: &Name, digest: &Digest) -> Option<BTreeSet<Digest>> {
     let (asked, child) = (name.clone(), *digest);
     let read = move |shelf: &Shelf| shelf.catalog.parents(&asked, &child, PARENTS_MAX);
-    let mut all: BTreeSet<Digest> = match core.shelf.blocking(read).await {
-        Some(Ok(indexes)) => indexes.into_iter().collect(),
-        _ => BTreeSet::new(),
-    };
+    let read = core.shelf.blocking(read).await?;
+    let mut all: BTreeSet<Digest> = read.ok()?.into_iter().collect();
     all.extend(core.govern.kin.parents(name, digest).iter().copied());
-    all
+    Some(all)
 }
 
 /// The tags of an index speak for its children if it may be had itself.
@@ -245,17 +259,20 @@ async fn tags_of_parent(
     case: Case<'_>,
     name: &Name,
     parent: &Digest,
+    tags: BTreeSet<Tag>,
 ) -> BTreeSet<Tag> {
-    let Some(tags) = tags_of(core, name, parent).await.filter(|tags| !tags.is_empty()) else {
-        return BTreeSet::new();
-    };
+    if tags.is_empty() {
+        return tags;
+    }
     let Some(content) = core.shelf.manifest(parent).await else { return BTreeSet::new() };
     let object = Object::Manifest(Reference::Digest(*parent));
     let intent = intent(case.intent.action, name, &object);
     let case = Case { candidate: case.candidate, intent: &intent, content: &content };
     let needs = asking.governance.policies.needs(asking.caller, case.intent);
-    let mut facts = Box::pin(all(core, asking, case, Needs { tags: false, ..needs })).await;
+    let mut facts =
+        Box::pin(all(core, asking, case, Needs { tags: false, parents: false, ..needs })).await;
     facts.tags = Fact::Known(tags.iter().cloned().collect());
+    facts.any_tags = facts.tags.clone();
     match weigh(asking, case, &facts).verdict() {
         Verdict::Pass => tags,
         Verdict::Refuse | Verdict::CannotTell => BTreeSet::new(),

@@ -32,8 +32,8 @@ use kin::Kin;
 use moka::sync::Cache;
 use oci::{Digest, Name, Reference, Tag};
 use policy::{
-    Action, ConfigFacts, Evaluation, Facts, Intent, ManifestFacts, Object, Question, Setting,
-    Verdict,
+    Action, ConfigFacts, Evaluation, Facts, Intent, ManifestFacts, Object, PrincipalKind, Question,
+    Setting, Verdict,
 };
 use smol_str::SmolStr;
 use std::sync::Arc;
@@ -162,6 +162,10 @@ async fn anew(
 fn key(asking: Asking<'_>, case: Case<'_>) -> Option<Key> {
     let Asking { governance, caller, .. } = asking;
     let (principal, intent) = (&caller.principal, case.intent);
+    // To the plane itself no policy speaks: what is said to it is nobody else's answer.
+    if principal.kind() == PrincipalKind::System {
+        return None;
+    }
     let asker =
         governance.policies.looks_at_principal(caller, intent).then(|| principal.fingerprint());
     Some(Key {

@@ -42,6 +42,9 @@ pub(super) async fn gather(
             gathered.judged = Some(govern::judge_pulled(core, asking, case).await);
         }
         (Target::Blob { digest, .. }, Some(candidate)) => {
+            // Of several members that may have it, this one was not looked at by itself yet.
+            let Asking { governance, caller, now } = asking;
+            policy::judge_intent(governance, caller, &found.intent, candidate.place(), now)?;
             let grounds = Box::pin(govern::grounds(core, asking, candidate, digest)).await;
             gathered.facts.grounds = match grounds {
                 Ok(Some(grounds)) => Some(grounds),

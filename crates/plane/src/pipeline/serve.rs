@@ -190,6 +190,8 @@ pub(crate) async fn fill(
                     None => continue,
                 }
             }
+            // It is asked for again under the view that blocks it.
+            Ok(Err(failure @ FillFailure::Blocked(_))) => return Err(Refusal::from(&failure)),
             Ok(Err(failure)) => failure,
             Err(_) => return Err(too_many()),
         };

@@ -58,6 +58,7 @@ impl Block {
     pub(super) fn needs(&self) -> Needs {
         Needs {
             tags: !self.tags.is_empty(),
+            parents: !self.digests.is_empty(),
             first_seen: self.first_seen_since.is_some(),
             ..Needs::default()
         }
@@ -110,10 +111,14 @@ impl Block {
     }
 
     fn blocks(&self, question: &Question<'_>) -> Blocked {
-        let is_digest = self.digests.is_empty()
-            || question.digest().is_some_and(|digest| self.digests.contains(&digest));
-        if !self.may_concern(question.intent) || !is_digest || !self.fits_upstream(question) {
+        if !self.may_concern(question.intent) || !self.fits_upstream(question) {
             return Blocked::No;
+        }
+        if !self.fits_digest(question) {
+            return match &question.facts.parents {
+                Fact::Failed { why, retry_after } => self.cannot_tell(why, *retry_after),
+                _ => Blocked::No,
+            };
         }
         if let Some(since) = self.first_seen_since {
             match &question.facts.first_seen {
@@ -128,7 +133,7 @@ impl Block {
         if self.tags.is_empty() || asked_tag(question).is_some_and(|tag| self.fits_tag(tag)) {
             return Blocked::Yes;
         }
-        match &question.facts.tags {
+        match &question.facts.any_tags {
             Fact::Known(tags) if tags.iter().any(|tag| self.fits_tag(tag)) => Blocked::Yes,
             Fact::Known(_) | Fact::Unknown(_) => Blocked::No,
             Fact::Failed { why, retry_after } => self.cannot_tell(why, *retry_after),
@@ -139,6 +144,17 @@ impl Block {
         let reason = format!("whether it is blocked is not known: {why}");
         let outcome = Outcome::Failed { retry_after };
         Blocked::CannotTell(Finding::new(outcome, reason, "ask again"))
+    }
+
+    /// By its own digest, or as a part of nothing but indexes that are blocked: who has the index already
+    /// asks for its images alone.
+    fn fits_digest(&self, question: &Question<'_>) -> bool {
+        let is_one = |digest: &Digest| self.digests.contains(digest);
+        let is_part = || match &question.facts.parents {
+            Fact::Known(parents) => !parents.is_empty() && parents.iter().all(is_one),
+            Fact::Unknown(_) | Fact::Failed { .. } => false,
+        };
+        self.digests.is_empty() || question.digest().as_ref().is_some_and(is_one) || is_part()
     }
 
     fn fits_name(&self, name: Option<&Name>) -> bool {

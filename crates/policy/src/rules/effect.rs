@@ -158,7 +158,10 @@ impl<'p> Effects<'p> {
         let is_missing = |it: &RuleOutcome| matches!(it.outcome, Outcome::Failed { .. });
         // What could not be found out now may be found out next time, also where it is let pass
         // meanwhile; only a refusal stands whatever else comes to light.
-        if !is_refused && self.outcomes.iter().any(is_missing) {
+        // A block that cannot be told binds in any posture, and is asked for again whatever else refuses.
+        let is_open_block = |it: &RuleOutcome| it.is_block && is_missing(it);
+        let is_open = !is_refused && self.outcomes.iter().any(is_missing);
+        if is_open || self.outcomes.iter().any(is_open_block) {
             self.holds_until(Some(self.now));
         }
         Evaluation::new(self.outcomes, self.valid_until, self.softened)

@@ -194,6 +194,11 @@ impl Policies {
         self.blocks.iter().find(|block| block.cuts(name, digests))
     }
 
+    /// Whether a block is about this by the question alone.
+    pub fn is_blocked_by_intent(&self, question: &Question<'_>) -> bool {
+        self.blocks.iter().any(|block| block.judge_intent(question).is_some())
+    }
+
     /// Whether [`Self::cut_by`] is not enough to say what blocks are about.
     pub fn has_blocks_by_facts(&self, intent: &Intent) -> bool {
         self.blocks.iter().any(|block| block.needs_facts() && block.may_concern(intent))

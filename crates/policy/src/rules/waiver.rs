@@ -1,7 +1,7 @@
 //! Waivers: for some artifacts, somewhere and until a day, some rules do not refuse.
 
 use super::{ArtifactPolicy, CompiledRule, Question};
-use crate::{NamePattern, TextPattern};
+use crate::{NamePattern, Object, TextPattern};
 use jiff::Timestamp;
 use oci::Digest;
 use std::sync::Arc;
@@ -70,6 +70,8 @@ impl Waiver {
         }
         match question.digest() {
             _ if self.digests.is_empty() => Covers::Yes,
+            // A blob is waived with a manifest that speaks for it, which is judged next.
+            _ if matches!(question.intent.object, Object::Blob(_)) => Covers::Perhaps,
             Some(digest) if self.digests.contains(&digest) => Covers::Yes,
             Some(_) => Covers::No,
             None => Covers::Perhaps,

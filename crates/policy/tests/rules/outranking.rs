@@ -159,7 +159,8 @@ fn what_a_digest_may_yet_waive_is_not_refused_before_it_is_known() {
 #[test]
 fn a_block_is_about_what_fits_all_that_it_names() {
     let world = World::by_tag("v1").with(|facts| {
-        facts.tags = Fact::Known([Tag::parse("v1").unwrap(), Tag::parse("stable").unwrap()].into());
+        let tags = [Tag::parse("v1").unwrap(), Tag::parse("stable").unwrap()];
+        facts.any_tags = Fact::Known(tags.into());
         facts.first_seen = Fact::Known(at(-5));
     });
     let (digest, other) = (digest_of(&world), Digest::sha256(b"other"));
@@ -255,4 +256,47 @@ fn blocks_concern_pulls_and_pushes_and_nothing_else() {
     world.intent.action = Action::Pull;
     world.intent.object = Object::Blob(Digest::sha256(b"x"));
     assert!(policies.blocks_may_concern(&world.intent));
+}
+
+#[test]
+fn a_part_of_nothing_but_blocked_indexes_is_blocked_with_them() {
+    let (bad, good) = (Digest::sha256(b"bad index"), Digest::sha256(b"good index"));
+    let of = |parents: &[Digest]| {
+        let parents = Fact::Known(parents.to_vec().into());
+        let world = World::by_digest().with(|facts| facts.parents = parents);
+        blocked(&world, Block { digests: vec![bad], ..block() }).is_blocked()
+    };
+    assert!(of(&[bad]));
+    assert!(!of(&[bad, good]), "it is a part of one that is not");
+    assert!(!of(&[good]));
+    assert!(!of(&[]));
+    let down = World::by_digest().with(|facts| facts.parents = Fact::failed("the catalog is busy"));
+    let found = blocked(&down, Block { digests: vec![bad], ..block() });
+    assert_eq!((found.verdict(), found.is_blocked()), (Verdict::CannotTell, true));
+}
+
+#[test]
+fn an_open_block_is_asked_for_again_whatever_else_refuses() {
+    let world = World::by_tag("v1").with(|facts| facts.first_seen = Fact::failed("busy"));
+    let since = Block { first_seen_since: Some(at(-6)), ..block() };
+    let policies = Policies::new(vec![policy("p", vec![refusing()])], Posture::Observe);
+    let found = policies.with_blocks(vec![since]).evaluate(&world.question());
+    assert_eq!(found.verdict(), Verdict::Refuse);
+    assert_eq!(found.valid_until(), Some(at(0)), "it holds for this moment only");
+}
+
+#[test]
+fn the_parts_of_what_a_digest_waives_are_left_to_it() {
+    let mut world = World::by_digest();
+    let digest = digest_of(&world);
+    world.intent.object = Object::Blob(Digest::sha256(b"a layer"));
+    let world = world.with(|facts| *facts = policy::Facts::default());
+    let elsewhere = policy::Lists { allow: vec![name("quay.io/**")], deny: vec![] };
+    let policies = [policy("p", vec![policy::Check::Repositories(elsewhere)])];
+    let before = |waivers: Vec<Waiver>| {
+        let policies = Policies::new(policies.to_vec(), Posture::Enforce).with_waivers(waivers);
+        policies.evaluate_intent(&world.question()).map_or(Verdict::Pass, |it| it.verdict())
+    };
+    assert_eq!(before(Vec::new()), Verdict::Refuse);
+    assert_eq!(before(vec![Waiver { digests: vec![digest], ..waiver("p/r0") }]), Verdict::Pass);
 }

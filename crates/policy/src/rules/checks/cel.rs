@@ -31,6 +31,7 @@ impl Cel {
         let reads = |paths: &[&str]| self.paths().any(|path| paths.contains(&path));
         Needs {
             config: reads(&CONFIG) || reads(&["artifact.licences", "artifact.baseImage"]),
+            parents: false,
             tags: reads(&["artifact.tags"]),
             first_seen: reads(&["artifact.firstSeen"]),
             admissions: self.paths().any(|path| path.starts_with("admission.")),
