@@ -15,11 +15,6 @@ impl DecisionId {
         Self(uuid::Uuid::now_v7().as_u128())
     }
 
-    /// When it was made, by the clock of the process that made it: Unix milliseconds (RFC 9562 §5.7).
-    pub fn made_at_unix_ms(self) -> u64 {
-        (self.0 >> 80) as u64
-    }
-
     /// Reads the printed form; case does not matter, `i l o` are read as `1 1 0`.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 26 {
@@ -75,12 +70,6 @@ mod tests {
         for bad in ["", "8zzzzzzzzzzzzzzzzzzzzzzzzz", "u0000000000000000000000000", "0"] {
             assert_eq!(DecisionId::parse(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn an_id_knows_when_it_was_made() {
-        let id = DecisionId(0x0192_3456_789a_7fff_8000_0000_0000_0001);
-        assert_eq!(id.made_at_unix_ms(), 0x0192_3456_789a);
     }
 
     #[test]

@@ -16,20 +16,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("upstream", &["oci", "telemetry"]),
     ("catalog", &["oci", "policy", "telemetry"]),
     ("identity", &["policy", "telemetry"]),
-    ("records", &["oci", "policy"]),
     (
         "plane",
-        &[
-            "oci",
-            "telemetry",
-            "resources",
-            "policy",
-            "identity",
-            "blobs",
-            "upstream",
-            "catalog",
-            "records",
-        ],
+        &["oci", "telemetry", "resources", "policy", "identity", "blobs", "upstream", "catalog"],
     ),
     ("edge", &["oci", "telemetry", "policy", "plane"]),
     ("testkit", &[]),
@@ -67,7 +56,6 @@ const ONLY: &[(&[&str], &[&str], &str)] = &[
         &["telemetry"],
         "metrics and log output are made in `telemetry`",
     ),
-    (&["zstd"], &["records"], "only `records` compresses what it keeps"),
     (&["clap"], &["lockgate"], "only `lockgate` has a command line"),
 ];
 
