@@ -1,6 +1,6 @@
 //! The parsed request: what is to be done to what.
 
-use oci::{Digest, Name, Reference};
+use oci::{Digest, Name, Reference, Tag};
 
 /// What a principal wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +61,16 @@ pub enum Object {
     Catalog,
     /// Nothing of a repository: `/v2/` itself.
     Base,
+}
+
+impl Object {
+    /// The tag that a manifest is asked by.
+    pub fn tag(&self) -> Option<&Tag> {
+        match self {
+            Self::Manifest(Reference::Tag(tag)) => Some(tag),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Object {

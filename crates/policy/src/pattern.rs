@@ -118,6 +118,11 @@ impl NamePattern {
         self.matches_text(name.as_str())
     }
 
+    /// Whether the name fits any of these; without any, every name does, and the lack of one.
+    pub(crate) fn any_fits(patterns: &[Self], name: Option<&Name>) -> bool {
+        patterns.is_empty() || name.is_some_and(|name| patterns.iter().any(|it| it.matches(name)))
+    }
+
     /// Whether a text that is not a name alone (such as `name:tag`) fits.
     pub fn matches_text(&self, text: &str) -> bool {
         self.0.matches(text)

@@ -35,8 +35,7 @@ pub(crate) struct Fill {
     reader_ids: AtomicU64,
     reader_count: watch::Sender<usize>,
     /// Nobody may have it any more, and why.
-    block: OnceLock<Arc<str>>,
-    blocked: Notify,
+    block: watch::Sender<Option<Arc<str>>>,
     /// A reader moved on or left; only the writer of an unkept fill waits for it.
     pub(super) advanced: Notify,
 }
@@ -162,8 +161,7 @@ impl Fill {
             readers: Mutex::default(),
             reader_ids: AtomicU64::new(0),
             reader_count: watch::Sender::new(0),
-            block: OnceLock::new(),
-            blocked: Notify::new(),
+            block: watch::Sender::new(None),
             advanced: Notify::new(),
         }
     }
@@ -180,25 +178,20 @@ impl Fill {
 
     /// Ends it: nothing of it is kept or sent any more.
     pub(super) fn end_by_block(&self, why: &str) {
-        if self.block.set(why.into()).is_ok() {
-            self.set_parking();
-            self.blocked.notify_waiters();
-        }
+        self.set_parking();
+        self.block.send_replace(Some(why.into()));
     }
 
     /// Why nobody may have it any more.
     pub(super) fn block(&self) -> Option<FillFailure> {
-        self.block.get().cloned().map(FillFailure::Blocked)
+        self.block.borrow().clone().map(FillFailure::Blocked)
     }
 
     /// Waits until nobody may have it any more.
-    pub(super) async fn until_blocked(&self) {
-        let blocked = self.blocked.notified();
-        tokio::pin!(blocked);
-        blocked.as_mut().enable();
-        if self.block.get().is_none() {
-            blocked.await;
-        }
+    pub(super) async fn blocked(&self) -> FillFailure {
+        // The sender is ours: it does not go while somebody waits.
+        let _ = self.block.subscribe().wait_for(Option::is_some).await;
+        self.block().unwrap_or(FillFailure::Parked)
     }
 
     pub(super) fn initiator(&self) -> &Name {

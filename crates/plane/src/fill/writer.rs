@@ -129,9 +129,7 @@ impl Writer {
         let slot = tokio::select! {
             slot = self.fills.0.slots.acquire() => slot,
             () = stop.cancelled() => return Err(Ended::Parked),
-            () = self.fill.until_blocked() => {
-                return Err(Ended::Failed(self.fill.block().unwrap_or(FillFailure::Parked)));
-            }
+            failure = self.fill.blocked() => return Err(failure.into()),
             () = self.unwanted() => return Err(Ended::Parked),
         };
         let Ok(_slot) = slot else { return Err(Ended::Parked) };
@@ -264,7 +262,7 @@ impl Writer {
         let asked = upstream.blob(upstream_name, &self.fill.digest, resume, *class);
         tokio::select! {
             asked = asked => asked.map_err(FillFailure::Upstream),
-            () = self.fill.until_blocked() => Err(self.fill.block().unwrap_or(FillFailure::Parked)),
+            failure = self.fill.blocked() => Err(failure),
             () = self.fills.0.stop.cancelled() => Err(FillFailure::Parked),
         }
     }
@@ -427,7 +425,7 @@ impl Writer {
             biased;
             next = transfer.next() => next,
             // The caller sees to what is written.
-            () = self.fill.until_blocked() => return Ok(gathered),
+            _ = self.fill.blocked() => return Ok(gathered),
             () = self.fills.0.stop.cancelled() => return Err(Ended::Parked),
             () = abandoned.as_mut(), if !wanted(offset) => return Err(Ended::Parked),
         };

@@ -9,12 +9,16 @@ use crate::plane::Core;
 use crate::refusal::Refusal;
 use crate::shelf::Shelf;
 use catalog::Role;
-use oci::{Digest, Reference};
-use policy::{Action, BlobGrounds, Denial, Object, PrincipalKind, Verdict};
+use oci::{Digest, Name, Reference};
+use policy::{Action, BlobGrounds, Caller, Denial, Object, PrincipalKind, Verdict};
 use std::sync::Arc;
 
 /// Manifests that are judged for one blob; of more that refuse, nothing is known.
 const MANIFESTS_MAX: u32 = 16;
+
+/// Why a blob is not served of which one manifest is not here.
+const UNREAD: &str = "a manifest that it is part of is not here any more, and whether it is blocked cannot be \
+                      told; ask for the manifest first";
 
 /// What speaks for a blob under a candidate's name.
 ///
@@ -47,37 +51,40 @@ pub(crate) async fn grounds(
             return Ok(Some(held));
         }
     }
-    let (asked, reached) = (name.clone(), *blob);
-    let read = move |shelf: &Shelf| shelf.catalog.listed_by(&asked, &reached, MANIFESTS_MAX);
-    let Some(Ok(listed)) = core.shelf.blocking(read).await else {
-        return Err(Refusal::Indeterminate {
-            reason: "the catalog does not answer now, so nothing speaks for this blob".to_owned(),
-            retry_after: None,
-            is_rate_limit: false,
-        });
+    let Some(manifests) = reaching(core, name, blob).await else {
+        return Err(not_now("the catalog does not answer now, so nothing speaks for this blob"));
     };
-    // An index says nothing of what it lists: its children are judged by themselves.
-    let parts = listed.into_iter().filter(|it| it.role != Role::Child);
-    let mut manifests: Vec<Digest> = parts.map(|it| it.manifest).collect();
-    manifests.dedup();
-    let mut leased = manifests.clone();
-    if may_be_blocked {
-        leased.clear();
-        for manifest in manifests.iter().take(MANIFESTS_MAX as usize) {
-            if !is_blocked(core, asking, candidate, manifest).await {
-                leased.push(*manifest);
-            }
+    let mut open = Vec::new();
+    for manifest in &manifests {
+        if !may_be_blocked || !is_blocked(core, asking, candidate, manifest).await {
+            open.push(*manifest);
         }
     }
-    if manifests.is_empty() || !leased.is_empty() {
+    if manifests.is_empty() || !open.is_empty() {
         if let Some(own @ BlobGrounds::OwnPush) = held {
             return Ok(Some(own));
         }
-        if let Some(held) = leases.recall(core, asking, name, blob, &leased).await {
+        if let Some(held) = leases.recall(core, asking, name, blob, &open).await {
             return Ok(Some(held));
         }
     }
     afresh(core, asking, candidate, blob, &manifests).await
+}
+
+/// The manifests of a name that are known to have a blob; `None`: the catalog does not answer. An index says
+/// nothing of what it lists: its children are judged by themselves.
+async fn reaching(core: &Arc<Core>, name: &Name, blob: &Digest) -> Option<Vec<Digest>> {
+    let (name, blob) = (name.clone(), *blob);
+    let read = move |shelf: &Shelf| shelf.catalog.listed_by(&name, &blob, MANIFESTS_MAX);
+    let listed = core.shelf.blocking(read).await?.ok()?;
+    let parts = listed.into_iter().filter(|it| it.role != Role::Child);
+    let mut manifests: Vec<Digest> = parts.map(|it| it.manifest).collect();
+    manifests.dedup();
+    Some(manifests)
+}
+
+fn not_now(reason: &str) -> Refusal {
+    Refusal::Indeterminate { reason: reason.to_owned(), retry_after: None, is_rate_limit: false }
 }
 
 async fn afresh(
@@ -87,23 +94,21 @@ async fn afresh(
     blob: &Digest,
     manifests: &[Digest],
 ) -> Result<Option<BlobGrounds>, Refusal> {
+    let (name, policies) = (candidate.name(), &asking.governance.policies);
     let (mut denial, mut cannot) = (None, None);
-    let (mut blocked, mut is_unread) = (None, false);
+    // What blocks say of manifests whose bytes are not here any more.
+    let (mut blocked, mut unread) = (None, None);
     for digest in manifests {
-        let name = candidate.name();
         let Some(held) = core.shelf.content(name, digest).await.filter(|it| it.is_manifest) else {
             continue;
         };
         let object = Object::Manifest(Reference::Digest(*digest));
         let intent = intent(Action::Pull, name, &object);
         let Some(content) = core.shelf.manifest(digest).await else {
-            if let Err(denial) = unread(asking, &intent, digest) {
-                denial.map_or_else(
-                    || is_unread = true,
-                    |denial| {
-                        blocked.get_or_insert(denial);
-                    },
-                );
+            match policies.cut_by(Some(name), &[*digest]) {
+                Some(block) => blocked = blocked.or(Some(Denial::blocked(block).into())),
+                None if policies.has_blocks_by_facts(&intent) => unread = Some(not_now(UNREAD)),
+                None => {}
             }
             continue;
         };
@@ -114,38 +119,16 @@ async fn afresh(
             core.govern.leases.decided(core, asking, name, blob, &content);
             return Ok(Some(BlobGrounds::Decided { manifest: *digest }));
         }
-        let refused = policy::refused(asking.caller, &intent, &judged.evaluation);
+        let refused: Refusal = policy::refused(asking.caller, &intent, &judged.evaluation).into();
         match judged.evaluation.verdict() {
             Verdict::CannotTell => cannot = cannot.or(Some(refused)),
             _ => denial = denial.or(Some(refused)),
         }
     }
     // One that could be told later might have permitted it.
-    match cannot.or(denial) {
-        Some(refused) => Err(refused.into()),
-        None if is_unread => Err(Refusal::Indeterminate {
-            reason:
-                "a manifest that it is part of is not here any more, and whether it is blocked \
-                     cannot be told; ask for the manifest first"
-                    .to_owned(),
-            retry_after: None,
-            is_rate_limit: false,
-        }),
-        None => blocked.map_or(Ok(None), |denial| Err(Refusal::from(denial))),
-    }
-}
-
-/// What blocks say of a manifest whose bytes are not here: the refusal, or that nobody can tell (`None`).
-fn unread(
-    asking: Asking<'_>,
-    intent: &policy::Intent,
-    manifest: &Digest,
-) -> Result<(), Option<Denial>> {
-    let policies = &asking.governance.policies;
-    match policies.cut_by(intent.name.as_ref(), &[*manifest]) {
-        Some(block) => Err(Some(Denial::blocked(block))),
-        None if policies.has_blocks_by_facts(intent) => Err(None),
-        None => Ok(()),
+    match cannot.or(denial).or(unread).or(blocked) {
+        Some(refused) => Err(refused),
+        None => Ok(None),
     }
 }
 
@@ -157,62 +140,47 @@ async fn is_blocked(
     manifest: &Digest,
 ) -> bool {
     let (name, policies) = (candidate.name(), &asking.governance.policies);
-    let held = core.shelf.content(name, manifest).await.filter(|it| it.is_manifest);
-    let content = core.shelf.manifest(manifest).await;
     let object = Object::Manifest(Reference::Digest(*manifest));
     let intent = intent(Action::Pull, name, &object);
     // Of what is not here, nobody can say that it is not.
-    let (Some(held), Some(content)) = (held, content) else {
+    let Some(content) = core.shelf.manifest_of(name, manifest).await else {
         let is_cut = policies.cut_by(Some(name), &[*manifest]).is_some();
         return is_cut || policies.has_blocks_by_facts(&intent);
     };
-    let content = core.shelf.as_called(content, &held);
     let case = Case { candidate, intent: &intent, content: &content };
     Box::pin(judge(core, asking, case)).await.evaluation.is_blocked()
 }
 
 /// Whether a block ends a body that is being sent, or a download: one against the manifest that speaks for
 /// the blob, or else against every manifest of the name that is known to reach it.
-pub(crate) async fn is_cut(
+pub(super) async fn is_cut(
     core: &Arc<Core>,
     asking: Asking<'_>,
     candidate: &Candidate,
     blob: &Digest,
     grounds: Option<BlobGrounds>,
 ) -> bool {
-    let (name, policies) = (candidate.name(), &asking.governance.policies);
-    if !policies.blocks_may_concern(&intent(Action::Pull, name, &Object::Blob(*blob))) {
+    let (name, governance) = (candidate.name(), asking.governance);
+    let pull = intent(Action::Pull, name, &Object::Blob(*blob));
+    if !governance.policies.blocks_may_concern(&pull) {
         return false;
     }
-    let object = Object::Blob(*blob);
-    let pull = intent(Action::Pull, name, &object);
-    let Asking { caller, now, .. } = asking;
-    let place = candidate.place();
-    if policies.cut_by(Some(name), &[*blob]).is_some()
-        || policies.is_blocked_by_intent(&policy::Question {
-            caller,
-            intent: &pull,
-            repository: place.repository,
-            facts: &policy::Facts { upstream: place.upstream.cloned(), ..policy::Facts::default() },
-            now,
-        })
-    {
+    // To the plane itself only blocks speak.
+    let itself = Caller::system();
+    if policy::judge_intent(governance, &itself, &pull, candidate.place(), asking.now).is_err() {
         return true;
     }
     let held = grounds.or_else(|| core.govern.leases.held(core, asking, name, blob));
     if let Some(manifest) = held.and_then(BlobGrounds::manifest) {
         return is_blocked(core, asking, candidate, &manifest).await;
     }
-    let (asked, reached) = (name.clone(), *blob);
-    let read = move |shelf: &Shelf| shelf.catalog.listed_by(&asked, &reached, MANIFESTS_MAX);
-    let Some(Ok(listed)) = core.shelf.blocking(read).await else { return false };
-    let parts: Vec<_> = listed.into_iter().filter(|it| it.role != Role::Child).collect();
-    for part in &parts {
-        if !is_blocked(core, asking, candidate, &part.manifest).await {
+    let Some(manifests) = reaching(core, name, blob).await else { return false };
+    for manifest in &manifests {
+        if !is_blocked(core, asking, candidate, manifest).await {
             return false;
         }
     }
-    !parts.is_empty()
+    !manifests.is_empty()
 }
 
 /// Whether the caller may have a blob under a name, where it is not asked for by itself: as the source

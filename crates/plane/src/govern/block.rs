@@ -8,7 +8,7 @@ use crate::plane::Core;
 use crate::refusal::Refusal;
 use crate::view::View;
 use oci::{Digest, Name, Reference};
-use policy::{Action, Caller, Object};
+use policy::{Action, BlobGrounds, Caller, Object};
 use std::sync::Arc;
 
 /// What those who wait for it are told.
@@ -29,14 +29,23 @@ pub(crate) async fn end_fills(core: &Arc<Core>, view: &View) {
 }
 
 async fn is_blocked(core: &Arc<Core>, view: &View, name: &Name, digest: &Digest) -> bool {
-    let Ok(found) = view.routes.locate(name.as_str(), None, None) else { return false };
-    let Some(candidate) = found.candidates.iter().find(|it| it.name() == name) else {
-        return false;
-    };
-    let caller = Caller::system();
-    let now = core.shelf.clock.now();
-    let asking = Asking { governance: &view.governance, caller: &caller, now };
-    is_cut(core, asking, candidate, digest, None).await
+    is_cut_under(core, view, &Caller::system(), name, digest, None).await.unwrap_or(false)
+}
+
+/// Whether a block ends the sending or the download of a blob under a canonical name. `None`: nobody has
+/// the name any more.
+pub(crate) async fn is_cut_under(
+    core: &Arc<Core>,
+    view: &View,
+    caller: &Caller,
+    name: &Name,
+    blob: &Digest,
+    grounds: Option<BlobGrounds>,
+) -> Option<bool> {
+    let found = view.routes.locate(name.as_str(), None, None).ok()?;
+    let candidate = found.candidates.iter().find(|it| it.name() == name)?;
+    let asking = Asking { governance: &view.governance, caller, now: core.shelf.clock.now() };
+    Some(is_cut(core, asking, candidate, blob, grounds).await)
 }
 
 /// That no block stands against what is to be fetched ahead, as far as the question alone tells.

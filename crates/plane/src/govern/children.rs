@@ -47,9 +47,7 @@ async fn refused(
     child: &Digest,
 ) -> Option<Evaluation> {
     let name = case.intent.name.as_ref()?;
-    let held = core.shelf.content(name, child).await.filter(|it| it.is_manifest)?;
-    let content = core.shelf.manifest(child).await?;
-    let content = core.shelf.as_called(content, &held);
+    let content = core.shelf.manifest_of(name, child).await?;
     let object = Object::Manifest(Reference::Digest(*child));
     let intent = intent(case.intent.action, name, &object);
     let case = Case { candidate: case.candidate, intent: &intent, content: &content };

@@ -3,7 +3,7 @@
 //! What the bytes alone settle hangs on the digest; tags, the first sight and admissions hang on the
 //! name and the digest (contracts §7).
 
-use super::{Case, asked_tag, bytes, weigh};
+use super::{Case, bytes, weigh};
 use crate::answer::ManifestContent;
 use crate::candidates::{Asking, intent};
 use crate::memory::TagState;
@@ -205,7 +205,7 @@ async fn tags(
     let Some(mut all) = tags_of(core, name, &case.content.digest).await else {
         return (failed(), failed());
     };
-    all.extend(asked_tag(case.intent).cloned());
+    all.extend(case.intent.object.tag().cloned());
     let (mut any, mut is_whole) = (all.clone(), parents.is_some());
     for parent in parents.into_iter().flatten() {
         let Some(tags) = tags_of(core, name, &parent).await else {

@@ -16,8 +16,9 @@ mod push;
 mod record;
 
 pub(crate) use admissions::Admissions;
-pub(crate) use blob::{grounds, is_cut, may_read};
-pub(crate) use block::{end_fills, may_fetch, may_fetch_parts};
+use blob::is_cut;
+pub(crate) use blob::{grounds, may_read};
+pub(crate) use block::{end_fills, is_cut_under, may_fetch, may_fetch_parts};
 pub(crate) use hide::shown;
 pub(crate) use leases::{LEASE_TTL, Leases};
 pub(crate) use push::{may_pull_manifest, pushed};
@@ -30,9 +31,9 @@ use crate::plane::Core;
 use jiff::Timestamp;
 use kin::Kin;
 use moka::sync::Cache;
-use oci::{Digest, Name, Reference, Tag};
+use oci::{Digest, Name, Tag};
 use policy::{
-    Action, ConfigFacts, Evaluation, Facts, Intent, ManifestFacts, Object, PrincipalKind, Question,
+    Action, ConfigFacts, Evaluation, Facts, Intent, ManifestFacts, PrincipalKind, Question,
     Setting, Verdict,
 };
 use smol_str::SmolStr;
@@ -124,7 +125,7 @@ pub(crate) async fn judge_pulled(
         return judged;
     }
     let name = case.candidate.name();
-    if let Some(tag) = asked_tag(case.intent)
+    if let Some(tag) = case.intent.object.tag()
         && core.govern.kin.note_tag(name, tag, &case.content.digest)
     {
         core.shelf.facts.changed(name);
@@ -174,17 +175,9 @@ fn key(asking: Asking<'_>, case: Case<'_>) -> Option<Key> {
         asker,
         action: intent.action,
         name: intent.name.clone()?,
-        tag: asked_tag(intent).cloned(),
+        tag: intent.object.tag().cloned(),
         digest: case.content.digest,
     })
-}
-
-/// The tag that a manifest is asked by.
-pub(crate) fn asked_tag(intent: &Intent) -> Option<&Tag> {
-    match &intent.object {
-        Object::Manifest(Reference::Tag(tag)) => Some(tag),
-        _ => None,
-    }
 }
 
 async fn afresh(core: &Arc<Core>, asking: Asking<'_>, case: Case<'_>) -> Arc<Judged> {

@@ -77,6 +77,16 @@ impl Shelf {
         }
     }
 
+    /// A manifest that a name has, if its bytes are here, as the name calls it.
+    pub(crate) async fn manifest_of(
+        self: &Arc<Self>,
+        name: &Name,
+        digest: &Digest,
+    ) -> Option<Arc<ManifestContent>> {
+        let held = self.content(name, digest).await.filter(|it| it.is_manifest)?;
+        Some(self.as_called(self.manifest(digest).await?, &held))
+    }
+
     /// A manifest under the media type that a name has it by: the same bytes may be called
     /// something else elsewhere.
     pub(crate) fn as_called(

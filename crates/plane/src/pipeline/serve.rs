@@ -368,11 +368,8 @@ impl Guard {
         if !governance.policies.blocks_may_concern(intent) {
             return false;
         }
-        let Ok(found) = view.routes.locate(name.as_str(), None, None) else { return true };
-        let candidate = found.candidates.iter().find(|it| it.name() == name);
-        let Some(candidate) = candidate else { return true };
-        let asking = Asking { governance, caller, now: core.shelf.clock.now() };
-        govern::is_cut(core, asking, candidate, blob, facts.grounds).await
+        let is_cut = govern::is_cut_under(core, view, caller, name, blob, facts.grounds).await;
+        is_cut.unwrap_or(true)
     }
 }
 

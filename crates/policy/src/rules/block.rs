@@ -5,9 +5,9 @@
 
 use super::check::Finding;
 use super::{Outcome, Question};
-use crate::{Action, Fact, Intent, NamePattern, Needs, Object, TagPattern, TextPattern};
+use crate::{Action, Fact, Intent, NamePattern, Needs, TagPattern, TextPattern};
 use jiff::Timestamp;
-use oci::{Digest, Name, Reference, Tag};
+use oci::{Digest, Name, Tag};
 use std::sync::Arc;
 
 /// The name of its one rule, in refusals and records.
@@ -34,14 +34,6 @@ pub struct Block {
     pub owner: Option<Arc<str>>,
 }
 
-/// Whether a block is about an artifact.
-enum Blocked {
-    No,
-    Yes,
-    /// It would be, and one fact could not be found out.
-    CannotTell(Finding),
-}
-
 impl Block {
     /// The name of the rule that refuses.
     pub(crate) fn rule() -> Arc<str> {
@@ -66,23 +58,33 @@ impl Block {
 
     /// What it finds in an artifact; `None`: it is about another.
     pub(super) fn judge(&self, question: &Question<'_>) -> Option<Finding> {
-        match self.blocks(question) {
-            Blocked::No => None,
-            Blocked::Yes => Some(self.finding()),
-            Blocked::CannotTell(finding) => Some(finding),
+        if !self.may_concern(question.intent) || !self.fits_upstream(question) {
+            return None;
+        }
+        if !self.fits_digest(question) {
+            return failed(&question.facts.parents);
+        }
+        match (self.first_seen_since, &question.facts.first_seen) {
+            (Some(since), Fact::Known(at)) if *at < since => return None,
+            (Some(_), Fact::Failed { .. }) => return failed(&question.facts.first_seen),
+            // What nobody has seen is seen now.
+            _ => {}
+        }
+        if self.fits_asked_tag(question) {
+            return Some(self.finding());
+        }
+        match &question.facts.any_tags {
+            Fact::Known(tags) if tags.iter().any(|tag| self.fits_tag(tag)) => Some(self.finding()),
+            tags => failed(tags),
         }
     }
 
     /// What the question alone, before anything is asked of anybody, is enough for.
     pub(super) fn judge_intent(&self, question: &Question<'_>) -> Option<Finding> {
-        let by_digest = self.digests.is_empty()
-            || question.digest().is_some_and(|digest| self.digests.contains(&digest));
-        let by_tag =
-            self.tags.is_empty() || asked_tag(question).is_some_and(|it| self.fits_tag(it));
         let is_enough = self.may_concern(question.intent)
             && self.first_seen_since.is_none()
-            && by_digest
-            && by_tag
+            && self.fits_digest(question)
+            && self.fits_asked_tag(question)
             && self.fits_upstream(question);
         is_enough.then(|| self.finding())
     }
@@ -110,42 +112,6 @@ impl Block {
         Finding::refuses(format!("it is blocked: {}", self.reason), remedy)
     }
 
-    fn blocks(&self, question: &Question<'_>) -> Blocked {
-        if !self.may_concern(question.intent) || !self.fits_upstream(question) {
-            return Blocked::No;
-        }
-        if !self.fits_digest(question) {
-            return match &question.facts.parents {
-                Fact::Failed { why, retry_after } => self.cannot_tell(why, *retry_after),
-                _ => Blocked::No,
-            };
-        }
-        if let Some(since) = self.first_seen_since {
-            match &question.facts.first_seen {
-                Fact::Known(at) if *at < since => return Blocked::No,
-                // What nobody has seen is seen now.
-                Fact::Known(_) | Fact::Unknown(_) => {}
-                Fact::Failed { why, retry_after } => {
-                    return self.cannot_tell(why, *retry_after);
-                }
-            }
-        }
-        if self.tags.is_empty() || asked_tag(question).is_some_and(|tag| self.fits_tag(tag)) {
-            return Blocked::Yes;
-        }
-        match &question.facts.any_tags {
-            Fact::Known(tags) if tags.iter().any(|tag| self.fits_tag(tag)) => Blocked::Yes,
-            Fact::Known(_) | Fact::Unknown(_) => Blocked::No,
-            Fact::Failed { why, retry_after } => self.cannot_tell(why, *retry_after),
-        }
-    }
-
-    fn cannot_tell(&self, why: &str, retry_after: Option<std::time::Duration>) -> Blocked {
-        let reason = format!("whether it is blocked is not known: {why}");
-        let outcome = Outcome::Failed { retry_after };
-        Blocked::CannotTell(Finding::new(outcome, reason, "ask again"))
-    }
-
     /// By its own digest, or as a part of nothing but indexes that are blocked: who has the index already
     /// asks for its images alone.
     fn fits_digest(&self, question: &Question<'_>) -> bool {
@@ -158,8 +124,13 @@ impl Block {
     }
 
     fn fits_name(&self, name: Option<&Name>) -> bool {
-        self.repositories.is_empty()
-            || name.is_some_and(|name| self.repositories.iter().any(|it| it.matches(name)))
+        NamePattern::any_fits(&self.repositories, name)
+    }
+
+    /// By the tag that it is asked by, or whatever that is.
+    fn fits_asked_tag(&self, question: &Question<'_>) -> bool {
+        let asked = question.intent.object.tag();
+        self.tags.is_empty() || asked.is_some_and(|tag| self.fits_tag(tag))
     }
 
     fn fits_tag(&self, tag: &Tag) -> bool {
@@ -173,9 +144,11 @@ impl Block {
     }
 }
 
-fn asked_tag<'q>(question: &Question<'q>) -> Option<&'q Tag> {
-    match &question.intent.object {
-        Object::Manifest(Reference::Tag(tag)) => Some(tag),
-        _ => None,
-    }
+/// What a fact that could not be found out makes of a block that needs it. One that is known, and does not
+/// fit, or that nobody gathers, makes nothing of it.
+fn failed<T>(fact: &Fact<T>) -> Option<Finding> {
+    let Fact::Failed { why, retry_after } = fact else { return None };
+    let reason = format!("whether it is blocked is not known: {why}");
+    let outcome = Outcome::Failed { retry_after: *retry_after };
+    Some(Finding::new(outcome, reason, "ask again"))
 }

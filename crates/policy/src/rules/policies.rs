@@ -194,11 +194,6 @@ impl Policies {
         self.blocks.iter().find(|block| block.cuts(name, digests))
     }
 
-    /// Whether a block is about this by the question alone.
-    pub fn is_blocked_by_intent(&self, question: &Question<'_>) -> bool {
-        self.blocks.iter().any(|block| block.judge_intent(question).is_some())
-    }
-
     /// Whether [`Self::cut_by`] is not enough to say what blocks are about.
     pub fn has_blocks_by_facts(&self, intent: &Intent) -> bool {
         self.blocks.iter().any(|block| block.needs_facts() && block.may_concern(intent))
@@ -347,10 +342,7 @@ impl Match {
             && self.environments_of(&caller.setting).next().is_some()
             && (self.clusters.is_empty()
                 || caller.cluster().is_some_and(|it| any_text(&self.clusters, it)))
-            && (self.repositories.is_empty()
-                || intent.name.as_ref().is_some_and(|name| {
-                    self.repositories.iter().any(|pattern| pattern.matches(name))
-                }))
+            && NamePattern::any_fits(&self.repositories, intent.name.as_ref())
     }
 
     /// The environments with a say that it speaks of.

@@ -60,11 +60,7 @@ impl Waiver {
                 .matches
                 .environments_of(&question.caller.setting)
                 .all(|it| fits(&self.environments, it.as_str()));
-        let is_named =
-            self.repositories.is_empty()
-                || question.intent.name.as_ref().is_some_and(|name| {
-                    self.repositories.iter().any(|pattern| pattern.matches(name))
-                });
+        let is_named = NamePattern::any_fits(&self.repositories, question.intent.name.as_ref());
         if !fits(&self.rules, &named) || !is_there || !is_named {
             return Covers::No;
         }

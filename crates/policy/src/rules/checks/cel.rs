@@ -7,7 +7,6 @@ use crate::rules::Question;
 use crate::rules::check::earlier;
 use crate::rules::evaluation::Outcome;
 use crate::{EnvironmentName, Fact, Needs, Object, Purpose};
-use oci::Reference;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
@@ -194,10 +193,7 @@ impl<'q> FactRoots<'q> {
 
     fn of_request(&self, field: &str) -> Option<Value<'_>> {
         let (intent, caller) = (self.question.intent, self.question.caller);
-        let tag = match &intent.object {
-            Object::Manifest(Reference::Tag(tag)) => Some(tag),
-            _ => None,
-        };
+        let tag = intent.object.tag();
         Some(match field {
             "action" => match intent.action {
                 crate::Action::Pull => "pull",

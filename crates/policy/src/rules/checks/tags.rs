@@ -3,8 +3,8 @@
 use super::{Finding, known, some};
 use crate::cel::VersionRange;
 use crate::rules::Question;
-use crate::{ArtifactKind, Object, TagPattern};
-use oci::{Reference, Tag};
+use crate::{ArtifactKind, TagPattern};
+use oci::Tag;
 
 /// What tags have to be.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ impl Tags {
     }
 
     pub(in crate::rules) fn judge(&self, question: &Question<'_>) -> Finding {
-        let asked = asked(question);
+        let asked = question.intent.object.tag();
         if is_evidence(question, asked) {
             return Finding::not_applicable();
         }
@@ -37,7 +37,7 @@ impl Tags {
     }
 
     pub(in crate::rules) fn judge_intent(&self, question: &Question<'_>) -> Option<Finding> {
-        let tag = asked(question)?;
+        let tag = question.intent.object.tag()?;
         // What stands under such a tag decides whether the rule speaks of it.
         if tag.evidence_of().is_some() {
             return None;
@@ -86,13 +86,6 @@ impl Tags {
             _ => format!("its tags are {}", some(tags.iter().map(Tag::as_str))),
         };
         Finding::refuses(reason, format!("use a tag such as {wanted}"))
-    }
-}
-
-fn asked<'q>(question: &Question<'q>) -> Option<&'q Tag> {
-    match &question.intent.object {
-        Object::Manifest(Reference::Tag(tag)) => Some(tag),
-        _ => None,
     }
 }
 
