@@ -3,9 +3,11 @@
 use crate::exit::Failure;
 use crate::settings::{self, Loaded, Sources};
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use url::{Host, Url};
 
 /// Where settings come from.
@@ -94,6 +96,24 @@ impl PlaneFlags {
         let token = std::env::var("LOCKGATE_TOKEN").ok()?;
         (!token.is_empty()).then(|| token.into())
     }
+}
+
+/// How long something is to last, as a flag says.
+pub(crate) fn lasting(flag: &str, text: &str) -> Result<Duration, Failure> {
+    resources::parse_duration(text).map_err(|error| Failure::usage(format!("{flag}: {error}")))
+}
+
+/// The moment so long after another one, to the second.
+pub(crate) fn moment_after(
+    now: Timestamp,
+    flag: &str,
+    lasting: Duration,
+) -> Result<Timestamp, Failure> {
+    let too_long =
+        |error: &jiff::Error| Failure::usage(format!("{flag} is too long")).because(error);
+    let lasting = SignedDuration::try_from(lasting).map_err(|error| too_long(&error))?;
+    let end = now.checked_add(lasting).map_err(|error| too_long(&error))?;
+    Ok(Timestamp::from_second(end.as_second()).unwrap_or(end))
 }
 
 /// The URL of a plane, or why it is none and how to write it.

@@ -75,6 +75,9 @@ pub struct OutcomeView {
     /// Why the effect is less than a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub softened: Option<String>,
+    /// A `Block` said it, and no rule of an `ArtifactPolicy`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_block: bool,
 }
 
 /// One decision as it is kept: made into words when somebody asks.
@@ -255,6 +258,7 @@ impl OutcomeView {
             reason: outcome.reason.clone(),
             remedy: outcome.remedy.clone(),
             softened: outcome.softened.clone(),
+            is_block: outcome.is_block,
         }
     }
 }

@@ -180,15 +180,10 @@ impl Api {
         serde_json::from_slice(&bytes).map_err(|error| self.nonsense().because(&error))
     }
 
-    async fn read(&self, mut answer: reqwest::Response) -> Result<Vec<u8>, Failure> {
-        let mut bytes = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(error))? {
-            if bytes.len() + piece.len() > ANSWER_BYTES_MAX {
-                return Err(self.nonsense());
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(bytes)
+    async fn read(&self, answer: reqwest::Response) -> Result<Vec<u8>, Failure> {
+        let bytes =
+            whole(answer, ANSWER_BYTES_MAX).await.map_err(|error| self.unreachable(error))?;
+        bytes.ok_or_else(|| self.nonsense())
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Failure {
@@ -263,6 +258,21 @@ fn told(status: StatusCode, problem: &Problem, name: &str) -> Failure {
         ),
         _ => failure,
     }
+}
+
+/// All bytes of an answer; `None`: there are more than these.
+async fn whole(
+    mut answer: reqwest::Response,
+    max_bytes: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = answer.chunk().await? {
+        if bytes.len() + piece.len() > max_bytes {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Some(bytes))
 }
 
 /// A client with our bounds that follows no redirect and uses no proxy: for planes.

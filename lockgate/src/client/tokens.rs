@@ -2,7 +2,7 @@
 //!
 //! It exists so that a secret is sent to one place alone: the origin that the user named.
 
-use super::{build, client, outward, root, trusting};
+use super::{build, client, outward, root, trusting, whole};
 use crate::exit::Failure;
 use crate::flags::is_loopback;
 use crate::output::clean;
@@ -271,16 +271,10 @@ impl NoJson {
 }
 
 /// A bounded answer as JSON. What is wrong with it is told without its content: there may be a secret.
-pub(crate) async fn json<T: DeserializeOwned>(mut answer: Response) -> Result<T, NoJson> {
-    let mut bytes = Vec::new();
-    while let Some(piece) =
-        answer.chunk().await.map_err(|error| NoJson(root(&error).to_string()))?
-    {
-        if bytes.len() + piece.len() > ANSWER_BYTES_MAX {
-            return Err(NoJson("it is too large".to_owned()));
-        }
-        bytes.extend_from_slice(&piece);
-    }
+pub(crate) async fn json<T: DeserializeOwned>(answer: Response) -> Result<T, NoJson> {
+    let bytes = whole(answer, ANSWER_BYTES_MAX).await;
+    let bytes = bytes.map_err(|error| NoJson(root(&error).to_string()))?;
+    let bytes = bytes.ok_or_else(|| NoJson("it is too large".to_owned()))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| NoJson(format!("at line {}, column {}", error.line(), error.column())))
 }

@@ -1,9 +1,10 @@
 //! `lockgate users`: the file of an IdentityProvider with `local`: people, passwords, robot tokens.
 
 use crate::exit::{Exit, Failure};
+use crate::flags::{lasting, moment_after};
 use crate::output::{self, clean, out, relative};
 use identity::users::{NewToken, UserFile};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use std::io::{BufRead, IsTerminal, Read};
 use std::path::PathBuf;
@@ -168,18 +169,12 @@ fn password() -> Result<SecretString, Failure> {
 
 impl Token {
     fn make(self) -> Result<Exit, Failure> {
-        let lasting = resources::parse_duration(&self.expires)
-            .map_err(|error| Failure::usage(format!("--expires: {error}")))?;
+        let lasting = lasting("--expires", &self.expires)?;
         if lasting.as_secs() == 0 {
             return Err(Failure::usage("--expires: the token would end at once")
                 .hint("say how long it is good for, such as 90d"));
         }
-        let lasting = SignedDuration::try_from(lasting)
-            .map_err(|error| Failure::usage("--expires is too long").because(&error))?;
-        let expires = Timestamp::now().checked_add(lasting);
-        let expires =
-            expires.map_err(|error| Failure::usage("--expires is too long").because(&error))?;
-        let expires = Timestamp::from_second(expires.as_second()).unwrap_or(expires);
+        let expires = moment_after(Timestamp::now(), "--expires", lasting)?;
         let new = NewToken {
             id: self.id,
             expires,

@@ -3,9 +3,9 @@
 use crate::client::Api;
 use crate::command::block_on;
 use crate::exit::{Exit, Failure};
-use crate::flags::PlaneFlags;
+use crate::flags::{PlaneFlags, lasting, moment_after};
 use crate::output::{self, clean, out, relative, say};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use plane::{DecisionView, WaiverView};
 use serde::Deserialize;
 use serde_json::json;
@@ -80,7 +80,7 @@ impl Command {
 }
 
 async fn request(args: Request) -> Result<Exit, Failure> {
-    let expires = after(Timestamp::now(), &args.lasting, "--for")?;
+    let expires = moment_after(Timestamp::now(), "--for", lasting("--for", &args.lasting)?)?;
     let view: DecisionView =
         Api::find(&args.plane)?.get(&format!("decisions/{}", args.id), &[]).await?;
     out(&document(&args, &view, expires)?);
@@ -92,15 +92,6 @@ async fn request(args: Request) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Yes)
-}
-
-/// A moment so long after another one, to the second.
-fn after(now: Timestamp, text: &str, flag: &str) -> Result<Timestamp, Failure> {
-    let wrong = |why: String| Failure::usage(format!("{flag}: {why}"));
-    let lasting = resources::parse_duration(text).map_err(|error| wrong(error.clone()))?;
-    let lasting = SignedDuration::try_from(lasting).map_err(|error| wrong(error.to_string()))?;
-    let end = now.checked_add(lasting).map_err(|error| wrong(error.to_string()))?;
-    Timestamp::from_second(end.as_second()).map_err(|error| wrong(error.to_string()))
 }
 
 /// The document. What is not known is left empty, so that it cannot be put in force by mistake.
@@ -119,7 +110,7 @@ fn document(args: &Request, view: &DecisionView, expires: Timestamp) -> Result<S
         };
         return Err(Failure::no(text).hint(hint));
     }
-    if view.outcomes.iter().any(|it| it.rule == "block" && it.effect == "Refuse") {
+    if view.outcomes.iter().any(|it| it.is_block) {
         return Err(Failure::no("a block refused it").hint("nothing waives a block; ask its owner"));
     }
     let name = name_in(&view.request)
@@ -169,7 +160,7 @@ fn document_name(name: &str, rules: &[String]) -> String {
 async fn list(args: List) -> Result<Exit, Failure> {
     let now = Timestamp::now();
     let until = match &args.expiring {
-        Some(text) => Some(after(now, text, "--expiring")?),
+        Some(text) => Some(moment_after(now, "--expiring", lasting("--expiring", text)?)?),
         None => None,
     };
     let page: Page = Api::find(&args.plane)?.get("waivers", &[]).await?;

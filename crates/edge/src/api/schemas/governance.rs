@@ -36,6 +36,7 @@ pub(super) fn schemas() -> Vec<Named> {
                     ("reason", text()),
                     ("remedy", text()),
                     ("softened", text()),
+                    ("isBlock", flag()),
                 ],
                 &["policy", "rule", "outcome", "effect", "reason", "remedy"],
             ),
