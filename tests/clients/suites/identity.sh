@@ -6,25 +6,17 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$here/containerd.sh"
 source "$here/planes.sh"
+source "$here/kinds.sh"
 
 out="$WORK/identity"
 crane="$tools/bin/crane" oras="$tools/bin/oras"
-sign=("$here/identities.py" token "$out/issuer.key" k1)
-readonly KINDS=(password robot oidc kubernetes spiffe cluster)
+readonly OIDC_CLAIMS='{"iss":"https://oidc.example.test","aud":"lockgate","sub":"42","email":"bob@example.test","email_verified":true}'
 mkdir -p "$out/resources"
 
 # ---- keys, users, documents ---------------------------------------------------------------------------------------
 
-openssl genrsa -out "$out/issuer.key" 2048 2>/dev/null
+make_identities --kind CI
 openssl genrsa -out "$out/stranger.key" 2048 2>/dev/null
-"$here/identities.py" jwks "$out/issuer.key" k1 >"$out/keys.jwks"
-"$here/identities.py" jwks "$out/issuer.key" k1 jwt-svid >"$out/bundle.jwks"
-printf 'a-secret-of-this-cluster-only\n' >"$out/cluster.secret"
-users=("$LOCKGATE_BIN" users)
-check 'users add' "${users[@]}" add alice --group people --file "$out/users.yaml"
-printf 'correct horse battery' | "${users[@]}" passwd alice --file "$out/users.yaml" >/dev/null
-check 'users add a robot' "${users[@]}" add robot --file "$out/users.yaml"
-ROBOT=$("${users[@]}" token robot --id build-1 --expires 1d --kind CI --actions Pull,List --file "$out/users.yaml" | grep -oE 'lgt_[A-Za-z0-9_-]+' | head -n 1)
 
 # authority NAME and certificate NAME AUTHORITY SUBJECT ALTERNATIVE_NAME: NAME.pem and NAME.key.
 authority() {
@@ -50,52 +42,15 @@ listeners:
     tls: { certFile: $out/server.pem, keyFile: $out/server.key, requestClientCertificate: true }
 YAML
 
-# secret KIND: what is shown as the password.
-secret() {
-  case $1 in
-    password) printf 'correct horse battery' ;;
-    robot) printf '%s' "$ROBOT" ;;
-    oidc) "${sign[@]}" 3600 '{"iss":"https://oidc.example.test","aud":"lockgate","sub":"42","email":"bob@example.test","email_verified":true}' ;;
-    kubernetes) "${sign[@]}" 3600 '{"iss":"https://kube.example.test","aud":["lockgate"],"sub":"system:serviceaccount:shop:web","kubernetes.io":{"namespace":"shop","serviceaccount":{"name":"web","uid":"1"}}}' ;;
-    spiffe) "${sign[@]}" 3600 '{"aud":["lockgate"],"sub":"spiffe://example.test/ns/shop/sa/api"}' ;;
-    cluster) cat "$out/cluster.secret" ;;
-  esac
-}
 # user KIND: the name beside it; only a password has one that matters. No colon: Basic ends the name there (RFC 7617, section 2).
 user() { case $1 in password) echo alice ;; cluster) echo cluster-west ;; *) echo token ;; esac; }
 
-provider() { printf 'apiVersion: lockgate.dev/v1alpha1\nkind: IdentityProvider\nmetadata: { name: %s }\nspec:\n  %s\n---\n' "$1" "$2"; }
-# access KIND SUBJECT: one upstream, a repository for each kind, and only that kind may pull it.
-access() {
-  cat <<YAML
-apiVersion: lockgate.dev/v1alpha1
-kind: Repository
-metadata: { name: $1.example.test }
-spec:
-  hosts: [$1.example.test]
-  remote: { upstream: first }
----
-apiVersion: lockgate.dev/v1alpha1
-kind: AccessPolicy
-metadata: { name: $1 }
-spec:
-  allow: [{ subjects: [$2], actions: [Pull, List], repositories: ["$1.example.test/**"] }]
----
-YAML
-}
 {
   remote first registry.example.test "$FIRST"
-  provider local "local: { usersFile: $out/users.yaml }"
-  provider oidc "oidc: { issuer: \"https://oidc.example.test\", audiences: [lockgate], jwksFile: $out/keys.jwks }"
-  provider kube "kubernetes: { issuer: \"https://kube.example.test\", audience: lockgate, cluster: west, jwksFile: $out/keys.jwks }"
-  provider spiffe "spiffe: { trustDomain: example.test, bundleFile: $out/bundle.jwks, audience: lockgate }"
-  provider cluster "clusterCredential: { cluster: west, secretFile: $out/cluster.secret }"
-  access password '{ kind: Group, name: people }'
+  providers
+  access_of_workloads
   access robot '{ kind: CI }'
   access oidc '{ kind: User, name: bob@example.test }'
-  access kubernetes '{ kind: ServiceAccount, cluster: west, namespace: shop, name: web }'
-  access spiffe '{ kind: Workload, spiffeId: "spiffe://example.test/ns/shop/sa/*" }'
-  access cluster '{ kind: Node, cluster: west }'
   provider cards "clientCertificates: { caFile: $out/people-ca.pem }"
   provider svids "spiffe: { trustDomain: x509.example.test, bundleFile: $out/workload-ca.pem }"
   access carol '{ kind: User, name: carol }'
@@ -132,9 +87,6 @@ pull_with() { # CLIENT REPOSITORY
   esac
 }
 declare -a d=(/usr/bin/docker --host "unix://$out/docker.sock")
-# succeeds / fails TEXT FUNCTION...: `check` and `refused` for a function, with its output in $OUT.
-succeeds() { if OUT=$("${@:2}" 2>&1); then ok "$1"; else fail "$1" "$(tail -n 8 <<<"$OUT")"; fi; }
-fails() { if OUT=$("${@:2}" 2>&1 </dev/null); then fail "$1" 'succeeded'; else ok "$1"; fi; }
 
 # A 401 is put in words of their own by two, and one does not ask before it stores what it was told.
 wrong_password() {
@@ -181,12 +133,11 @@ ctr_shows() {
 # token_status USER PASSWORD: what the token endpoint answers.
 token_status() { curl -s -m 10 -o "$out/answer" -w '%{http_code}' -u "$1:$2" "http://$OWN/token?service=lockgate&scope=repository:oidc.example.test/lib/busybox:pull"; }
 tokens_that_are_not_good() {
-  local claims='{"iss":"https://oidc.example.test","aud":"lockgate","sub":"42","email":"bob@example.test","email_verified":true}'
   same 'a good token is exchanged' 200 "$(token_status token "$(secret oidc)")"
-  same 'an expired token is not' 401 "$(token_status token "$("${sign[@]}" -600 "$claims")")"
+  same 'an expired token is not' 401 "$(token_status token "$("${sign[@]}" -600 "$OIDC_CLAIMS")")"
   contains 'and the answer says so' 'the token expired at' "$(cat "$out/answer")"
-  same 'one of another key is not' 401 "$(token_status token "$("$here/identities.py" token "$out/stranger.key" k1 3600 "$claims")")"
-  same 'one for another audience is not' 401 "$(token_status token "$("${sign[@]}" 3600 "${claims/lockgate/other}")")"
+  same 'one of another key is not' 401 "$(token_status token "$("$here/identities.py" token "$out/stranger.key" k1 3600 "$OIDC_CLAIMS")")"
+  same 'one for another audience is not' 401 "$(token_status token "$("${sign[@]}" 3600 "${OIDC_CLAIMS/lockgate/other}")")"
   same 'a wrong password is not' 401 "$(token_status alice wrong)"
   contains 'and the answer has the code' UNAUTHORIZED "$(cat "$out/answer")"
 }

@@ -6,11 +6,11 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$here/containerd.sh"
 source "$here/planes.sh"
+source "$here/kinds.sh"
 
 out="$WORK/login"
-sign=("$here/identities.py" token "$out/issuer.key" k1)
-# The first three get a refresh token; the others come back with what they showed.
-readonly KINDS=(password robot oidc kubernetes spiffe cluster)
+# Of KINDS, the first three get a refresh token; the others come back with what they showed.
+readonly OIDC_CLAIMS='{"iss":"https://oidc.example.test","aud":"lockgate","sub":"repo:corp/app","repository":"corp/app"}'
 mkdir -p "$out/resources" "$out/bin" "$out/docker"
 export XDG_CONFIG_HOME="$out/config" DOCKER_CONFIG="$out/docker"
 export REGISTRY_AUTH_FILE="$out/docker/config.json" REGCTL_CONFIG="$out/regctl.json"
@@ -19,67 +19,17 @@ export PATH="$out/bin:$PATH"
 
 # ---- keys, users, documents ---------------------------------------------------------------------------------------
 
-openssl genrsa -out "$out/issuer.key" 2048 2>/dev/null
-"$here/identities.py" jwks "$out/issuer.key" k1 >"$out/keys.jwks"
-"$here/identities.py" jwks "$out/issuer.key" k1 jwt-svid >"$out/bundle.jwks"
-printf 'a-secret-of-this-cluster-only\n' >"$out/cluster.secret"
-users=("$LOCKGATE_BIN" users)
-check 'users add' "${users[@]}" add alice --group people --file "$out/users.yaml"
-printf 'correct horse battery' | "${users[@]}" passwd alice --file "$out/users.yaml" >/dev/null
-check 'users add a robot' "${users[@]}" add robot --file "$out/users.yaml"
-ROBOT=$("${users[@]}" token robot --id build-1 --expires 1d --actions Pull,List --file "$out/users.yaml" | grep -oE 'lgt_[A-Za-z0-9_-]+' | head -n 1)
-
-# secret KIND: what is shown.
-secret() {
-  case $1 in
-    password) printf 'correct horse battery' ;;
-    robot) printf '%s' "$ROBOT" ;;
-    oidc) "${sign[@]}" 3600 '{"iss":"https://oidc.example.test","aud":"lockgate","sub":"repo:corp/app","repository":"corp/app"}' ;;
-    kubernetes) "${sign[@]}" 3600 '{"iss":"https://kube.example.test","aud":["lockgate"],"sub":"system:serviceaccount:shop:web","kubernetes.io":{"namespace":"shop","serviceaccount":{"name":"web","uid":"1"}}}' ;;
-    spiffe) "${sign[@]}" 3600 '{"aud":["lockgate"],"sub":"spiffe://example.test/ns/shop/sa/api"}' ;;
-    cluster) cat "$out/cluster.secret" ;;
-  esac
-}
-provider() { printf 'apiVersion: lockgate.dev/v1alpha1\nkind: IdentityProvider\nmetadata: { name: %s }\nspec:\n  %s\n---\n' "$1" "$2"; }
-# access KIND SUBJECT: a repository for each kind, and only that kind may pull it.
-access() {
-  cat <<YAML
-apiVersion: lockgate.dev/v1alpha1
-kind: Repository
-metadata: { name: $1.example.test }
-spec:
-  hosts: [$1.example.test]
-  remote: { upstream: first }
----
-apiVersion: lockgate.dev/v1alpha1
-kind: AccessPolicy
-metadata: { name: $1 }
-spec:
-  allow: [{ subjects: [$2], actions: [Pull, List], repositories: ["$1.example.test/**"] }]
----
-YAML
-}
+make_identities
 {
   remote first registry.example.test "$FIRST"
-  provider local "local: { usersFile: $out/users.yaml }"
-  provider oidc "oidc: { issuer: \"https://oidc.example.test\", audiences: [lockgate], kind: CI, jwksFile: $out/keys.jwks }"
-  provider kube "kubernetes: { issuer: \"https://kube.example.test\", audience: lockgate, cluster: west, jwksFile: $out/keys.jwks }"
-  provider spiffe "spiffe: { trustDomain: example.test, bundleFile: $out/bundle.jwks, audience: lockgate }"
-  provider cluster "clusterCredential: { cluster: west, secretFile: $out/cluster.secret }"
-  access password '{ kind: Group, name: people }'
+  providers 'kind: CI'
+  access_of_workloads
   access robot '{ kind: User, name: robot }'
   access oidc '{ kind: CI, repository: corp/app }'
-  access kubernetes '{ kind: ServiceAccount, cluster: west, namespace: shop, name: web }'
-  access spiffe '{ kind: Workload, spiffeId: "spiffe://example.test/ns/shop/sa/*" }'
-  access cluster '{ kind: Node, cluster: west }'
 } >"$out/resources/all.yaml"
 own_plane "$out"
 
 # ---- logins and pulls ----------------------------------------------------------------------------------------------
-
-# succeeds / fails TEXT FUNCTION...: `check` and `refused` for a function, with its output in $OUT.
-succeeds() { if OUT=$("${@:2}" 2>&1); then ok "$1"; else fail "$1" "$(tail -n 8 <<<"$OUT")"; fi; }
-fails() { if OUT=$("${@:2}" 2>&1 </dev/null); then fail "$1" 'succeeded'; else ok "$1"; fi; }
 
 login() { # KIND
   case $1 in
